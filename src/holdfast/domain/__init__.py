@@ -1,0 +1,1 @@
+"""Values and pure decisions: the standard library only, no clock, no input or output."""

@@ -1,0 +1,1 @@
+"""The PostgreSQL engine: reading a source, writing a target, and the tools for both."""

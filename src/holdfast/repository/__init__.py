@@ -1,0 +1,1 @@
+"""Encrypted, deduplicated snapshots in one storage: chunks, manifests, commits, keys, checks."""

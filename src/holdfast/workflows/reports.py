@@ -1,0 +1,137 @@
+"""What workflows return: plain frozen values, which the ways in show as tables or as JSON."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+
+from holdfast.domain.coverage import CoverageEntry
+from holdfast.domain.ids import SnapshotId
+from holdfast.domain.manifest import SnapshotState, SnapshotSummary
+from holdfast.domain.tables import QualifiedName, Tier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableReading:
+    """How one table was captured. `bytes_stored` counts new sealed bytes."""
+
+    name: QualifiedName
+    rows: int
+    bytes_read: int
+    bytes_stored: int
+    chunks_stored: int
+    chunks_reused: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupReport:
+    snapshot: SnapshotId
+    source: str
+    state: SnapshotState
+    taken_at: datetime
+    seconds: float
+    tables: int
+    rows: int
+    bytes_read: int
+    bytes_stored: int
+    chunks_stored: int
+    chunks_reused: int
+    parent: SnapshotId | None
+    adopted: SnapshotId | None
+    coverage: tuple[CoverageEntry, ...]
+    readings: tuple[TableReading, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedAt:
+    """The strongest check a snapshot passed, and when. Every statement says its level and date."""
+
+    level: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedSnapshot:
+    summary: SnapshotSummary
+    verified: VerifiedAt | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListReport:
+    """`unreadable` names outcomes that could not be opened; a listing with any is not fine."""
+
+    snapshots: tuple[ListedSnapshot, ...]
+    unreadable: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something wrong with one object: which one, which snapshots and tables it touches, what is wrong."""
+
+    object_name: str
+    snapshots: tuple[SnapshotId, ...]
+    tables: tuple[QualifiedName, ...]
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """`objects` and `bytes` count what was checked at this level (sealed objects; bytes of plaintext at
+    level 3, sealed bytes below)."""
+
+    level: int
+    snapshots: tuple[SnapshotId, ...]
+    objects: int
+    bytes: int
+    seconds: float
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierTime:
+    """`seconds` from the start of the restore until every table of the tier was readable."""
+
+    tier: Tier
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreReport:
+    snapshot: SnapshotId
+    target: str
+    seconds: float
+    tables: int
+    rows: int
+    bytes: int
+    tiers: tuple[TierTime, ...]
+    warnings: tuple[str, ...]
+    safety_snapshot: SnapshotId | None
+
+
+class CheckStatus(enum.StrEnum):
+    FINE = "fine"
+    WARNING = "warning"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that doctor looked at. `remedy` is the exact statement, package or setting that mends it."""
+
+    subject: str
+    status: CheckStatus
+    detail: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorReport:
+    source: str | None
+    repository: str | None
+    checks: tuple[Check, ...]
+
+    @property
+    def fine(self) -> bool:
+        return all(check.status is not CheckStatus.MISSING for check in self.checks)
