@@ -1,38 +1,37 @@
-"""OpenStack Swift with its S3 interface: a real object store, in one process, on one replica.
+"""OpenStack Swift with its S3 interface: a real object store with rights, one replica, one process.
 
-`start(folder)` runs this file as a program; the program builds the rings in `folder`, serves the account,
-container, object and proxy applications on free loopback ports, creates the bucket and prints the proxy's port.
+It refuses a create on a taken name. Of several creates at the same instant all may win, as its object server
+looks for the name before it reads the body, and not again when it commits.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-ACCESS_KEY = "test:tester"
-SECRET_KEY = "testing"
+from servers.process import BUCKET, PYTHON_ENVIRONMENT, Server, python_server, running, wait_for_line
 
-RING_PARTS = ("account", "container", "object")
+ACCESS = {"access_key_id": "test:writer", "secret_access_key": "swift-secret"}
+STRANGER = {"access_key_id": "other:stranger", "secret_access_key": "swift-stranger-secret"}
 
-SWIFT_CONF = """
+_SWIFT_CONF = """
 [swift-hash]
 swift_hash_path_suffix = holdfast
 swift_hash_path_prefix = holdfast
 [storage-policy:0]
 name = only
 default = yes
-[swift-constraints]
-max_header_size = 16384
 """
 
-BACKEND_CONF = """
+_BACKEND_CONF = """
 [DEFAULT]
 swift_dir = {folder}
 devices = {folder}/devices
 mount_check = false
-bind_ip = 127.0.0.1
 log_level = ERROR
 [pipeline:main]
 pipeline = {kind}-server
@@ -40,75 +39,107 @@ pipeline = {kind}-server
 use = egg:swift#{kind}
 """
 
-PROXY_CONF = """
+_PROXY_CONF = """
 [DEFAULT]
 swift_dir = {folder}
-bind_ip = 127.0.0.1
 log_level = ERROR
 [pipeline:main]
 pipeline = catch_errors gatekeeper s3api tempauth bulk slo proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
-allow_account_management = true
 [filter:catch_errors]
 use = egg:swift#catch_errors
 [filter:gatekeeper]
 use = egg:swift#gatekeeper
 [filter:s3api]
 use = egg:swift#s3api
-s3_acl = false
 location = us-east-1
 [filter:tempauth]
 use = egg:swift#tempauth
-user_test_tester = testing .admin
-user_test_reader = reading
+user_test_writer = swift-secret .admin
+user_other_stranger = swift-stranger-secret
 [filter:bulk]
 use = egg:swift#bulk
 [filter:slo]
 use = egg:swift#slo
 """
 
-def serve(folder: Path) -> None:
-    import eventlet
-    import eventlet.wsgi
+
+def keeps_attributes(folder: Path) -> bool:
+    """Swift keeps its metadata in extended attributes; some file systems have none for users."""
+    probe = folder / "attributes"
+    probe.touch()
+    try:
+        os.setxattr(probe, "user.holdfast", b"1")
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def start(folder: Path) -> Iterator[Server]:
+    log = folder / "swift.log"
+    with running(
+        python_server("s3_swift", str(folder), BUCKET), log, environment=PYTHON_ENVIRONMENT
+    ) as process:
+        port = int(wait_for_line(process, log, "port ").removeprefix("port "))
+        yield Server(
+            scheme="s3",
+            endpoint=f"http://127.0.0.1:{port}",
+            query="&region=us-east-1",
+            options=ACCESS,
+            process=process,
+        )
+
+
+def serve(folder: Path, bucket: str) -> None:
+    import eventlet  # type: ignore[import-untyped]
 
     eventlet.monkey_patch()
-    from swift.common import utils
-    from swift.common.ring import RingBuilder
-    from swift.common.wsgi import loadapp
-    from swift.common.storage_policy import reload_storage_policies
-    from swift.common.swob import Request
+    import eventlet.wsgi  # type: ignore[import-untyped]
+    from swift.common.utils import set_swift_dir  # type: ignore[import-untyped]
+    from swift.common.wsgi import loadapp  # type: ignore[import-untyped]
 
-    (folder / "swift.conf").write_text(SWIFT_CONF)
-    utils.SWIFT_CONF_FILE = str(folder / "swift.conf")
-    import swift.common.constraints, swift.common.storage_policy as sp
-    for m in list(sys.modules.values()):
-        if getattr(m, "SWIFT_CONF_FILE", None):
-            m.SWIFT_CONF_FILE = str(folder/"swift.conf")
-    utils.validate_hash_conf()
-    reload_storage_policies()
+    (folder / "swift.conf").write_text(_SWIFT_CONF)
     (folder / "devices" / "disk").mkdir(parents=True)
-    socks = {}
-    for kind in RING_PARTS:
-        socks[kind] = eventlet.listen(("127.0.0.1", 0))
-        builder = RingBuilder(4, 1, 1)
-        port = socks[kind].getsockname()[1]
-        builder.add_dev({"region": 1, "zone": 1, "weight": 1, "ip": "127.0.0.1", "port": port, "device": "disk",
-                         "replication_ip": "127.0.0.1", "replication_port": port})
-        builder.rebalance()
-        builder.get_ring().save(str(folder / f"{kind}.ring.gz"))
-    for kind in RING_PARTS:
-        conf = folder / f"{kind}.conf"
-        conf.write_text(BACKEND_CONF.format(folder=folder, kind=kind))
-        app = loadapp(str(conf))
-        eventlet.spawn(eventlet.wsgi.server, socks[kind], app, open("/dev/null", "w"))
-    conf = folder / "proxy.conf"
-    conf.write_text(PROXY_CONF.format(folder=folder))
-    app = loadapp(str(conf))
-    sock = eventlet.listen(("127.0.0.1", 0))
-    print(sock.getsockname()[1], flush=True)
-    eventlet.wsgi.server(sock, app, open("/dev/null", "w"))
+    set_swift_dir(str(folder))
+    quiet = (folder / "requests.log").open("w")
+    for kind in ("account", "container", "object"):
+        listener = eventlet.listen(("127.0.0.1", 0))
+        _write_ring(folder, kind, listener.getsockname()[1])
+        backend = folder / f"{kind}.conf"
+        backend.write_text(_BACKEND_CONF.format(folder=folder, kind=kind))
+        eventlet.spawn(eventlet.wsgi.server, listener, loadapp(str(backend)), quiet)
+    front = folder / "proxy.conf"
+    front.write_text(_PROXY_CONF.format(folder=folder))
+    app = loadapp(str(front))
+    _make_bucket(app, bucket)
+    listener = eventlet.listen(("127.0.0.1", 0))
+    sys.stdout.write(f"port {listener.getsockname()[1]}\n")
+    sys.stdout.flush()
+    eventlet.wsgi.server(listener, app, quiet)
+
+
+def _write_ring(folder: Path, kind: str, port: int) -> None:
+    from swift.common.ring import RingBuilder  # type: ignore[import-untyped]
+
+    place = {"ip": "127.0.0.1", "port": port, "replication_ip": "127.0.0.1", "replication_port": port}
+    builder = RingBuilder(part_power=4, replicas=1, min_part_hours=1)
+    builder.add_dev({"region": 1, "zone": 1, "weight": 1, "device": "disk", **place})
+    builder.rebalance()
+    builder.get_ring().save(str(folder / f"{kind}.ring.gz"))
+
+
+def _make_bucket(app: Any, bucket: str) -> None:
+    """From inside, past the sign-in; the S3 bucket of an account is a container of it."""
+    from swift.common.swob import Request  # type: ignore[import-untyped]
+
+    inside = {"REQUEST_METHOD": "PUT", "swift.authorize_override": True, "swift_owner": True}
+    answer = Request.blank(f"/v1/AUTH_test/{bucket}", environ=inside).get_response(app)
+    if answer.status_int not in {201, 202}:
+        raise RuntimeError(f"no bucket: {answer.status} {answer.body!r}")
+
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+    serve(Path(sys.argv[1]), sys.argv[2])

@@ -73,6 +73,10 @@ class StorageFullError(UnreachableError):
     """The storage has no room left."""
 
 
+class StorageUnusableError(UnreachableError):
+    """The storage answers, but will never do what is asked: no such bucket or folder, a feature it lacks."""
+
+
 class SourceLostError(UnreachableError):
     """The connection that holds the snapshot's locks died; what was stored so far is reusable."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from holdfast.domain.coverage import CoverageEntry
@@ -96,11 +96,24 @@ class TableEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LargeObject:
-    """One large object; its bytes are `size_bytes` long, cut into pieces that are chunks without rows."""
+    """One large object; its bytes are `size_bytes` long, cut into pieces.
+
+    `statements` restore its owner, ACL and comment, in this order.
+    """
 
     oid: int
     size_bytes: int
     pieces: tuple[BlobRef, ...]
+    statements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LargeObjectsRef:
+    """Large objects as the root names them: `lists` are sealed lists of LargeObject."""
+
+    count: int
+    size_bytes: int
+    lists: tuple[BlobRef, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,13 +210,12 @@ class Root:
     archive: ArchiveRef
     tables: tuple[TableEntry, ...]
     sequences: tuple[SequenceValue, ...]
-    large_objects: tuple[LargeObject, ...]
+    large_objects: LargeObjectsRef
     matviews: tuple[QualifiedName, ...]
     roles: tuple[Role, ...]
     memberships: tuple[RoleMembership, ...]
     coverage: tuple[CoverageEntry, ...]
     journal_position: int
-    extra: dict[str, object] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:

@@ -144,7 +144,7 @@ def find_tools(
 
 
 def dump_tool(
-    server_version: tuple[int, int], toolsets: Iterable[Toolset], *, need_tls: bool = False
+    server_version: tuple[int, int], toolsets: Sequence[Toolset], *, need_tls: bool = False
 ) -> Tool:
     """The pg_dump for a server: of its own major (newest minor) if at hand, else of the next newer one.
 
@@ -161,7 +161,7 @@ def dump_tool(
 def restore_tool(
     archive_major: int,
     target_version: tuple[int, int],
-    toolsets: Iterable[Toolset],
+    toolsets: Sequence[Toolset],
     *,
     need_tls: bool = False,
 ) -> Tool:
@@ -173,12 +173,14 @@ def restore_tool(
     major = max(archive_major, target_version[0])
     tool = _smallest("pg_restore", major, toolsets, need_tls=need_tls)
     if tool is None:
-        purpose = f"restore an archive of pg_dump {archive_major} into a PostgreSQL {target_version[0]} server"
+        purpose = (
+            f"restore an archive of pg_dump {archive_major} into a PostgreSQL {target_version[0]} server"
+        )
         raise _lacking("pg_restore", major, purpose, toolsets, need_tls=need_tls)
     return tool
 
 
-def server_toolset(major: int, toolsets: Iterable[Toolset], *, extensions: Iterable[str] = ()) -> Toolset:
+def server_toolset(major: int, toolsets: Sequence[Toolset], *, extensions: Iterable[str] = ()) -> Toolset:
     """The server programs for a scratch server standing in for one of `major`.
 
     At least as new as `major`; those that lack the fewest `extensions` first, then the smallest major, then
@@ -191,7 +193,7 @@ def server_toolset(major: int, toolsets: Iterable[Toolset], *, extensions: Itera
         raise UnreachableError(
             f"no PostgreSQL server programs (initdb, postgres) of major {major} or newer at hand; "
             f"found {_inventory(toolsets)}",
-            hint=f"install the package {_package('server', major)}, or name its bin folder in {ENVIRONMENT_VARIABLE}",
+            hint=_install_hint("server", major),
         )
 
     def rank(toolset: Toolset) -> tuple[int, int, int]:
@@ -215,17 +217,18 @@ def supports_tls(toolset: Toolset) -> bool:
 
     A libpq built without it refuses the option before it looks for the server.
     """
-    for program in ("pg_dump", "psql", "pg_restore"):
-        if program in toolset.programs:
-            return _program_supports_tls(toolset.path(program))
-    return False
+    return any(
+        _program_supports_tls(toolset.path(program))
+        for program in ("pg_dump", "psql")
+        if program in toolset.programs
+    )
 
 
 @lru_cache(maxsize=64)
 def _program_supports_tls(path: Path) -> bool:
     conninfo = "sslmode=require host=/nonexistent dbname=none connect_timeout=2"
     done = subprocess.run(
-        [path, "-d", conninfo, *(("-f-", os.devnull) if path.name == "pg_restore" else ())],
+        [path, "-d", conninfo],
         capture_output=True,
         text=True,
         check=False,
@@ -236,7 +239,7 @@ def _program_supports_tls(path: Path) -> bool:
     return "SSL support is not compiled in" not in done.stderr
 
 
-def _smallest(program: str, major: int, toolsets: Iterable[Toolset], *, need_tls: bool) -> Tool | None:
+def _smallest(program: str, major: int, toolsets: Sequence[Toolset], *, need_tls: bool) -> Tool | None:
     """The newest minor of the smallest major that is at least `major`, with its warnings."""
     able = [toolset for toolset in toolsets if program in toolset.programs and toolset.major >= major]
     for toolset in sorted(able, key=lambda toolset: (toolset.major, -toolset.version.minor)):
@@ -248,26 +251,30 @@ def _smallest(program: str, major: int, toolsets: Iterable[Toolset], *, need_tls
 def _warnings(program: str, toolset: Toolset) -> tuple[str, ...]:
     patched = PATCHED_MINORS.get(toolset.major)
     if toolset.major < min(PATCHED_MINORS):
-        return (f"{program} {toolset.version} in {toolset.bindir} is open to CVE-2026-18408, never mended in it",)
-    if patched is not None and toolset.version.minor < patched:
         return (
-            f"{program} {toolset.version} in {toolset.bindir} is open to CVE-2026-18408; "
-            f"update to {toolset.major}.{patched} or later",
+            f"{program} {toolset.version} in {toolset.bindir} is open to CVE-2026-18408, never mended in it",
         )
+    if patched is not None and toolset.version.minor < patched:
+        update = f"update to {toolset.major}.{patched} or later"
+        return (f"{program} {toolset.version} in {toolset.bindir} is open to CVE-2026-18408; {update}",)
     return ()
 
 
 def _lacking(
-    program: str, major: int, purpose: str, toolsets: Iterable[Toolset], *, need_tls: bool
+    program: str, major: int, purpose: str, toolsets: Sequence[Toolset], *, need_tls: bool
 ) -> UnreachableError:
     kind = " with TLS" if need_tls else ""
     return UnreachableError(
         f"no {program} of major {major} or newer{kind} at hand to {purpose}; found {_inventory(toolsets)}",
-        hint=f"install the package {_package('client', major)}, or name its bin folder in {ENVIRONMENT_VARIABLE}",
+        hint=_install_hint("client", major),
     )
 
 
-def _inventory(toolsets: Iterable[Toolset]) -> str:
+def _install_hint(kind: str, major: int) -> str:
+    return f"install the package {_package(kind, major)}, or name its bin folder in {ENVIRONMENT_VARIABLE}"
+
+
+def _inventory(toolsets: Sequence[Toolset]) -> str:
     return ", ".join(f"{toolset.version} in {toolset.bindir}" for toolset in toolsets) or "none"
 
 
@@ -314,7 +321,7 @@ def _required_toolset(folder: Path) -> Toolset:
     if toolset is None:
         raise UnreachableError(
             f"folder {folder} holds no PostgreSQL programs that run",
-            hint=f"name the folder that holds pg_dump, for example /usr/lib/postgresql/18/bin, in {ENVIRONMENT_VARIABLE}",
+            hint=f"name the folder that holds pg_dump in {ENVIRONMENT_VARIABLE}, or unset it",
         )
     return toolset
 

@@ -2,7 +2,8 @@
 
 Contract, the same for every adapter (tests/contract holds all of them to it):
 
-- Names are ASCII, "/"-separated, never start or end with "/", never contain "//", "." or ".." segments.
+- Names obey `holdfast.storage.names`: segments of letters, digits and "-_.=", joined by "/". No name is also the
+  folder of another ("a" beside "a/b"): file systems cannot hold both. A bad name is a `ValueError`.
 - `create` and `replace` are atomic and durable: a reader sees the whole object or none, and after return it
   survives a power cut as far as the storage can promise it.
 - `create` has exactly one winner, also between processes and hosts, when `create_once` is true; the losers get
@@ -12,7 +13,9 @@ Contract, the same for every adapter (tests/contract holds all of them to it):
   whose answer got lost may raise `ObjectExistsError` against itself; callers whose names are random ignore
   it after comparing, callers who race compare what is there with what they wrote.
 - A missing object is `ObjectMissingError` for `get` and `stat`, nothing for `list`, and fine for `delete`.
-- Foreign exceptions never leave: they become `UnreachableError`, `LackingRightsError`, `StorageFullError`.
+- A deleted object may be back after a power cut; a missing bucket or folder is never taken for an empty one.
+- Foreign exceptions never leave. `LackingRightsError`, `StorageFullError` and `StorageUnusableError` say that
+  trying again does not help; a plain `UnreachableError` says that it may.
 """
 
 from __future__ import annotations

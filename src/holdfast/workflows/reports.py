@@ -46,10 +46,11 @@ class BackupReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedAt:
-    """The strongest check a snapshot passed, and when. Every statement says its level and date."""
+    """The newest check that speaks of a snapshot: its level, when, and whether the snapshot passed it."""
 
     level: int
     at: datetime
+    passed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

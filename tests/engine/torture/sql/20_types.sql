@@ -24,11 +24,11 @@ ALTER TYPE tor_types.shrunk DROP ATTRIBUTE dropped;
 ALTER TYPE tor_types.shrunk ADD ATTRIBUTE c date;
 
 CREATE DOMAIN tor_types.positive AS numeric CONSTRAINT is_positive CHECK (VALUE > 0);
-CREATE DOMAIN tor_types.small_positive AS tor_types.positive(5, 2) DEFAULT 1.50 CONSTRAINT is_small CHECK (VALUE < 900);
+CREATE DOMAIN tor_types.small_positive AS tor_types.positive DEFAULT 1.50 CONSTRAINT is_small CHECK (VALUE < 900);
 CREATE DOMAIN tor_types.required AS tor_types.small_positive NOT NULL;
 CREATE DOMAIN tor_types.label AS varchar(20) COLLATE "C" DEFAULT 'none'::varchar CHECK (VALUE !~ '^\s') CHECK (VALUE <> 'forbidden');
 CREATE DOMAIN tor_types.moods AS tor_types.mood[] CHECK (array_length(VALUE, 1) < 5);
-CREATE DOMAIN tor_types.located AS tor_types.point3 CHECK ((VALUE).x IS NOT NULL);
+CREATE DOMAIN tor_types.located AS tor_types.point3 CHECK (VALUE IS NULL OR (VALUE).x IS NOT NULL);
 CREATE DOMAIN tor_types.violated AS int;
 
 CREATE FUNCTION tor_types.is_even(i int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN i % 2 = 0; END';

@@ -1,0 +1,139 @@
+"""The one place that picks implementations: settings become opened storages, repositories and addresses."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from holdfast.domain.errors import UsageError
+from holdfast.domain.tables import TablePatterns
+from holdfast.postgres.address import ServerAddress, parse_address
+from holdfast.repository import layout
+from holdfast.repository.keyring import unlock
+from holdfast.repository.repo import Repository, read_config
+from holdfast.repository.secrets import Secrets
+from holdfast.settings import RepositoryChoice, RepositorySettings, SourceChoice, SourceSettings
+from holdfast.storage import Storage
+from holdfast.storage.probe import Abilities, probe
+from holdfast.storage.spec import StorageSpec
+from holdfast.storage.wrap import Retrying
+from holdfast.workflows.backup import BackupOptions, BackupSource
+
+Prompt = Callable[[], str]
+
+
+def storage_spec(settings: RepositorySettings, *, create_once: bool = True) -> StorageSpec:
+    options = {key: _option(value) for key, value in settings.options.items()}
+    return StorageSpec(url=settings.url, options=options, create_once=create_once)
+
+
+@contextmanager
+def open_storage(
+    settings: RepositorySettings, *, create_once: bool = True, create_root: bool = False
+) -> Iterator[Storage]:
+    """A storage that tries again what may pass. Raises `UsageError` for settings that make none."""
+    storage = Retrying(storage_spec(settings, create_once=create_once).open(create_root=create_root))
+    try:
+        yield storage
+    finally:
+        storage.close()
+
+
+@contextmanager
+def open_repository(choice: RepositoryChoice, secrets: Secrets) -> Iterator[Repository]:
+    """The repository, unlocked. `UsageError` if there is none, `LockedOutError` if nothing at hand opens it."""
+    with open_storage(choice.settings) as storage:
+        config, data = read_config(storage)
+        slots = [(info.name, storage.get(info.name)) for info in storage.list(layout.KEYS)]
+    unlocked = unlock(slots, secrets)
+    unlocked.keyring.check_config(data)
+    with open_storage(choice.settings, create_once=not config.single_writer) as storage:
+        yield Repository(storage=storage, keyring=unlocked.keyring, config=config, warnings=unlocked.warnings)
+
+
+def find_secrets(
+    settings: RepositorySettings,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    identity_file: Path | None = None,
+    prompt: Prompt | None = None,
+) -> Secrets:
+    """Where the secrets come from: `identity_file` (given on the command line), the settings file's own words for
+    this repository, the environment, the prompt."""
+    from_environment = Secrets.from_environment(environ, identity_file=identity_file, prompt=prompt)
+    identity = identity_file or settings.identity_file or from_environment.identity_file
+    if settings.passphrase_env is not None:
+        passphrase = environ.get(settings.passphrase_env)
+        if not passphrase and identity is None:
+            raise UsageError(
+                f"the passphrase should be in {settings.passphrase_env}, which is not set or empty",
+                hint=f"set {settings.passphrase_env}, or name the recovery kit with --identity-file",
+            )
+        return Secrets(passphrase=passphrase or None, identity_file=identity, prompt=prompt)
+    if settings.passphrase_file is not None:
+        return Secrets(passphrase_file=settings.passphrase_file, identity_file=identity, prompt=prompt)
+    if settings.passphrase_command is not None:
+        command = settings.passphrase_command
+        text = command if isinstance(command, str) else shlex.join(command)
+        return Secrets(passphrase_command=text, identity_file=identity, prompt=prompt)
+    return Secrets(
+        passphrase=from_environment.passphrase,
+        passphrase_file=from_environment.passphrase_file,
+        passphrase_command=from_environment.passphrase_command,
+        identity_file=identity,
+        prompt=prompt,
+    )
+
+
+def probe_storage(settings: RepositorySettings) -> Abilities:
+    """What the storage can really do; a folder is made if it is not there."""
+    with open_storage(settings, create_root=True) as storage:
+        return probe(storage, now=datetime.now(UTC))
+
+
+def address_of(choice: SourceChoice) -> ServerAddress:
+    """Where the database is; an empty URL is libpq's own environment."""
+    return parse_address(choice.settings.url)
+
+
+def source_of(choice: SourceChoice, *, exclude_rows: tuple[str, ...] = ()) -> BackupSource:
+    """The source as `backup` takes it. One without a configured name is called by its host and database."""
+    address = address_of(choice)
+    patterns = (*choice.settings.exclude_rows, *exclude_rows)
+    return BackupSource(
+        name=choice.name or name_of(address),
+        address=address,
+        tiers=choice.settings.tiers.rules(),
+        exclude_rows=TablePatterns(patterns=patterns) if patterns else None,
+    )
+
+
+def backup_options(
+    settings: SourceSettings,
+    *,
+    tags: tuple[str, ...] = (),
+    jobs: int | None = None,
+    full: bool = False,
+    lock_timeout_seconds: float | None = None,
+) -> BackupOptions:
+    """What was asked for, then what is configured, then the workflow's own defaults."""
+    options = BackupOptions(tags=tuple(dict.fromkeys((*settings.tags, *tags))), full=full)
+    if (chosen := jobs or settings.jobs) is not None:
+        options = replace(options, jobs=chosen)
+    if (seconds := lock_timeout_seconds or settings.lock_timeout_seconds) is not None:
+        options = replace(options, lock_timeout_seconds=seconds)
+    return options
+
+
+def name_of(address: ServerAddress) -> str:
+    """What a source is called that was given by its address alone; the same for every later run."""
+    return address.label
+
+
+def _option(value: str | int | float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,153 @@
+"""One run of the program: what the commands share, and the one place where reports are printed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import typer
+
+from holdfast.cli.secrets import blot, find_secrets
+from holdfast.cli.stop import Stop
+from holdfast.domain.errors import UsageError
+
+if TYPE_CHECKING:
+    from holdfast.domain.events import Listener
+    from holdfast.repository.repo import Repository
+    from holdfast.repository.secrets import Secrets
+    from holdfast.settings import RepositoryChoice, RepositorySettings, Settings
+
+
+class OutputError(Exception):
+    """Standard output took no more: a full disk behind it. (A closed pipe is no error.)"""
+
+
+@dataclass(slots=True)
+class Invocation:
+    """`config`, `debug`: the options before the command. `json`: the command was asked for a document."""
+
+    arguments: tuple[str, ...]
+    stop: Stop
+    config: Path | None = None
+    debug: bool = False
+    json: bool = False
+    _settings: Settings | None = field(default=None, repr=False)
+
+    @property
+    def settings(self) -> Settings:
+        """Read once, when first needed: `--help` needs none."""
+        if self._settings is None:
+            from holdfast import settings
+
+            self._settings = settings.load(config=self.config)
+        return self._settings
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        return find_secrets(self.arguments, os.environ)
+
+    @contextmanager
+    def watching(self, *, quiet: bool = False) -> Iterator[Listener]:
+        from holdfast.cli.progress import watching
+
+        with watching(quiet=quiet, secrets=self.secrets) as listener:
+            yield listener
+
+    def warn(self, message: str, hint: str | None = None) -> None:
+        """Something to be known, on standard error, outside a run's progress."""
+        text = f"warning: {message}\n" + (f"hint: {hint}\n" if hint else "")
+        write(sys.stderr, blot(text, self.secrets))
+
+    def show(self, report: object) -> None:
+        """Print a report on standard output: one document, or text."""
+        if self.json:
+            from holdfast.cli.documents import document_of, encode
+
+            write(sys.stdout, encode(document_of(report)))
+            return
+        from holdfast.cli.render import render, text_of
+
+        with _output(sys.stdout):
+            render(sys.stdout, text_of(report))
+            sys.stdout.flush()
+
+
+def current(context: typer.Context) -> Invocation:
+    found = context.find_object(Invocation)
+    assert found is not None
+    return found
+
+
+def find_secrets_for(settings: RepositorySettings, identity_file: str | None) -> Secrets:
+    """Where the repository's secrets come from; the terminal is asked last, if there is one."""
+    from holdfast import assemble
+
+    return assemble.find_secrets(
+        settings,
+        identity_file=Path(identity_file) if identity_file else None,
+        prompt=(lambda: ask_secret("passphrase of the repository")) if sys.stdin.isatty() else None,
+    )
+
+
+@contextmanager
+def opened(
+    invocation: Invocation, choice: RepositoryChoice, identity_file: str | None
+) -> Iterator[Repository]:
+    """The repository, unlocked; what is to be known about its keys is said on standard error."""
+    from holdfast import assemble
+
+    secrets = find_secrets_for(choice.settings, identity_file)
+    with assemble.open_repository(choice, secrets) as repository:
+        for warning in repository.warnings:
+            invocation.warn(warning)
+        yield repository
+
+
+def write(stream: TextIO, text: str) -> None:
+    with _output(stream):
+        stream.write(text)
+        stream.flush()
+
+
+@contextmanager
+def _output(stream: TextIO) -> Iterator[None]:
+    """A reader that has gone (`| head`) does not change how the run ended; a full disk does."""
+    try:
+        yield
+    except BrokenPipeError:
+        # What is still buffered would fail again when the interpreter flushes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def ask(question: str) -> str:
+    """One line from the terminal; the question goes to standard error."""
+    require_terminal(question)
+    sys.stderr.write(f"{question}: ")
+    sys.stderr.flush()
+    answer = sys.stdin.readline()
+    if not answer:
+        raise UsageError("no answer was given", hint="answer on the terminal, or give the option")
+    return answer.rstrip("\n")
+
+
+def ask_secret(question: str) -> str:
+    """A secret from the terminal, not echoed."""
+    import getpass
+
+    require_terminal(question)
+    return getpass.getpass(f"{question}: ", stream=sys.stderr)
+
+
+def require_terminal(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"there is no terminal to ask: {question}",
+            hint="give the answer with an option or the environment",
+        )

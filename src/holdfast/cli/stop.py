@@ -1,0 +1,87 @@
+"""Ctrl-C, SIGTERM and SIGHUP: the first asks the run to end, the second ends the process.
+
+A run that listens gets its `interrupted` event and a few seconds to store what it has; then KeyboardInterrupt is
+raised under it; then the process exits hard. Whatever the run waits for, the operator never does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from holdfast.domain.errors import EXIT_INTERRUPTED
+
+GRACE_SECONDS = 4.0
+HARD_SECONDS = 8.0
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stop:
+    """Install once, in the main thread, before anything that takes time."""
+
+    def __init__(self) -> None:
+        self.interrupted = threading.Event()
+        self._listening = False
+        self._out_of_patience = False
+        self._main = threading.main_thread()
+
+    def install(self) -> None:
+        for number in _SIGNALS:
+            # A signal that the parent told us to ignore (nohup, a shell's background job) stays ignored.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._receive)
+
+    @contextmanager
+    def listening(self) -> Iterator[threading.Event]:
+        """For runs that watch the event themselves; without it a signal raises KeyboardInterrupt at once."""
+        self._listening = True
+        try:
+            yield self.interrupted
+        finally:
+            self._listening = False
+
+    def exit_hard_after(self, seconds: float) -> None:
+        """However the rest goes (threads that hang in a socket, say), the process is gone after that time."""
+        _later(seconds, _exit_hard)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if self._out_of_patience:
+            self._out_of_patience = False
+            raise KeyboardInterrupt
+        if self.interrupted.is_set():
+            _exit_hard()
+        self.interrupted.set()
+        self.exit_hard_after(HARD_SECONDS)
+        if not self._listening:
+            raise KeyboardInterrupt
+        _tell("interrupted: ending cleanly; once more ends at once")
+        _later(GRACE_SECONDS, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        if self._listening and self._main.ident is not None:
+            self._out_of_patience = True
+            signal.pthread_kill(self._main.ident, signal.SIGTERM)
+
+
+def _later(seconds: float, action: object) -> None:
+    timer = threading.Timer(seconds, action)  # type: ignore[arg-type]
+    timer.daemon = True
+    timer.start()
+
+
+def _tell(line: str) -> None:
+    with suppress(OSError):
+        os.write(2, f"\r\x1b[K{line}\n".encode() if os.isatty(2) else f"{line}\n".encode())
+
+
+def _exit_hard() -> None:
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    os._exit(EXIT_INTERRUPTED)

@@ -1,0 +1,195 @@
+"""A repository, opened: one storage, one keyring, one format; and reading what its snapshots are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from holdfast.domain.errors import (
+    DamagedError,
+    ObjectExistsError,
+    ObjectMissingError,
+    RefusedError,
+    UsageError,
+)
+from holdfast.domain.ids import SnapshotId
+from holdfast.domain.manifest import BlobRef, LargeObject, Root, SnapshotSummary, TableManifest
+from holdfast.repository import layout
+from holdfast.repository.blobs import missing, open_blob, read_blob
+from holdfast.repository.codec import MalformedError, decode_large_objects, decode_root, decode_table
+from holdfast.repository.config import Config, decode_config, digest_of
+from holdfast.repository.journal import Journal
+from holdfast.repository.keyring import Keyring, unlock
+from holdfast.repository.outcomes import Committed, Outcomes
+from holdfast.repository.seal import ObjectType, Sealer
+from holdfast.repository.secrets import Secrets
+from holdfast.repository.writers import Writers
+from holdfast.storage import Storage
+
+
+class Repository:
+    """Everything that needs the keys goes through here. Reading is safe from several threads."""
+
+    def __init__(
+        self, *, storage: Storage, keyring: Keyring, config: Config, warnings: tuple[str, ...] = ()
+    ) -> None:
+        self.storage = storage
+        self.keyring = keyring
+        self.config = config
+        self.warnings = warnings
+        self.sealer = Sealer(keyring=keyring)
+        self.outcomes = Outcomes(storage, self.sealer)
+        self.writers = Writers(storage, self.sealer)
+        self.journal = Journal(storage, self.sealer, digest_of(config.encode()))
+
+    @property
+    def address(self) -> str:
+        return self.storage.address
+
+    def committed(self) -> Iterator[Committed]:
+        """Committed snapshots, newest first. Raises `DamagedError` at an outcome that cannot be read: a
+        listing that leaves one out could make an older snapshot look like the latest."""
+        for snapshot in sorted(self.outcomes.names(), reverse=True):
+            outcome = self.outcomes.read(snapshot)
+            if isinstance(outcome, Committed):
+                yield outcome
+
+    def summary(self, snapshot: SnapshotId) -> SnapshotSummary:
+        """The summary of one snapshot; `UsageError` if it was never committed."""
+        outcome = self.outcomes.read(snapshot)
+        if not isinstance(outcome, Committed):
+            raise UsageError(
+                f"snapshot {snapshot} was never committed: {outcome.reason}",
+                hint="run holdfast list to see those that were",
+            )
+        return outcome.summary
+
+    def root(self, summary: SnapshotSummary) -> Root:
+        """The root manifest that the outcome names, or `DamagedError`."""
+        ref = summary.root
+        plaintext = read_blob(self.storage, self.sealer, ObjectType.ROOT, ref)
+        try:
+            root = decode_root(plaintext)
+        except MalformedError as error:
+            raise _malformed(ref, error) from error
+        if root.snapshot != summary.snapshot:
+            raise DamagedError(
+                f"object {ref.object_name} is damaged: it is the root of {root.snapshot}",
+                object_name=ref.object_name,
+            )
+        return root
+
+    def table(self, ref: BlobRef) -> TableManifest:
+        plaintext = read_blob(self.storage, self.sealer, ObjectType.TABLE, ref)
+        try:
+            return decode_table(plaintext)
+        except MalformedError as error:
+            raise _malformed(ref, error) from error
+
+    def tables(self, refs: Iterable[BlobRef]) -> Iterator[tuple[BlobRef, TableManifest]]:
+        """Many table manifests, each object fetched once: ten thousand small tables share a few packs."""
+        by_object: dict[str, list[BlobRef]] = {}
+        for ref in refs:
+            by_object.setdefault(ref.object_name, []).append(ref)
+        for group in by_object.values():
+            if len(group) == 1:
+                yield group[0], self.table(group[0])
+                continue
+            whole = memoryview(self._whole(group[0].object_name))
+            for ref in group:
+                sealed = whole[ref.offset : ref.offset + ref.length]
+                plaintext = open_blob(self.sealer, sealed, ObjectType.TABLE, ref)
+                try:
+                    yield ref, decode_table(plaintext)
+                except MalformedError as error:
+                    raise _malformed(ref, error) from error
+
+    def _whole(self, object_name: str) -> bytes:
+        try:
+            return self.storage.get(object_name)
+        except ObjectMissingError as error:
+            raise missing(object_name) from error
+
+    def large_objects(self, root: Root) -> Iterator[LargeObject]:
+        for ref in root.large_objects.lists:
+            plaintext = read_blob(self.storage, self.sealer, ObjectType.LARGE_OBJECTS, ref)
+            try:
+                yield from decode_large_objects(plaintext)
+            except MalformedError as error:
+                raise _malformed(ref, error) from error
+
+    def archive(self, root: Root) -> bytes:
+        """The definitions as pg_dump wrote them: one custom-format archive."""
+        data = b"".join(self.chunk(ref, ObjectType.ARCHIVE) for ref in root.archive.pieces)
+        if len(data) != root.archive.size_bytes:
+            raise DamagedError(
+                f"the definitions of snapshot {root.snapshot} are damaged: expected "
+                f"{root.archive.size_bytes} bytes, read {len(data)}",
+                object_name=layout.root(root.snapshot),
+            )
+        return data
+
+    def chunk(self, ref: BlobRef, kind: ObjectType = ObjectType.CHUNK) -> bytes:
+        """The plaintext of one blob, its identity checked; or `DamagedError` with the object's name."""
+        return read_blob(self.storage, self.sealer, kind, ref)
+
+
+def read_config(storage: Storage) -> tuple[Config, bytes]:
+    """The config and its bytes. `UsageError` if there is no repository at all."""
+    try:
+        data = storage.get(layout.CONFIG)
+    except ObjectMissingError as error:
+        if any(storage.list(layout.KEYS)):
+            raise DamagedError(
+                f"object {layout.CONFIG} is missing at {storage.address}, although key slots are there",
+                object_name=layout.CONFIG,
+                hint="put back the config from a copy of this repository",
+            ) from error
+        raise UsageError(
+            f"there is no repository at {storage.address}", hint=f"run holdfast init --repo {storage.address}"
+        ) from error
+    return decode_config(data), data
+
+
+def open_repository(storage: Storage, secrets: Secrets) -> Repository:
+    """Open with whatever the secrets open. Raises `UsageError` if there is no repository, `LockedOutError`,
+    `DamagedError`, or `RefusedError` for a format that this version does not know."""
+    config, config_bytes = read_config(storage)
+    objects = [(info.name, storage.get(info.name)) for info in storage.list(layout.KEYS)]
+    unlocked = unlock(objects, secrets)
+    unlocked.keyring.check_config(config_bytes)
+    return Repository(storage=storage, keyring=unlocked.keyring, config=config, warnings=unlocked.warnings)
+
+
+def create_repository(
+    *, storage: Storage, keyring: Keyring, config: Config, slots: Iterable[tuple[str, bytes]], now: datetime
+) -> Repository:
+    """Write the key slots, then the config, whose create-once write makes the repository exist.
+
+    Raises `RefusedError` if one is there already, also when another process made it at the same time.
+    """
+    for present in (layout.CONFIG, layout.KEYS):
+        for info in storage.list(present):
+            raise RefusedError(
+                f"there is a repository at {storage.address} already ({info.name})",
+                hint="use it, or choose another address; an interrupted init leaves only keys/: remove those",
+            )
+    made = []
+    for name, data in slots:
+        storage.create(name, data)
+        made.append(name)
+    try:
+        storage.create(layout.CONFIG, config.encode())
+    except ObjectExistsError as error:
+        for name in made:
+            storage.delete(name)
+        raise RefusedError(
+            f"another process made a repository at {storage.address} at the same time", hint="use that one"
+        ) from error
+    repository = Repository(storage=storage, keyring=keyring, config=config)
+    repository.journal.append("initialised", {"slots": made}, at=now)
+    return repository
+
+
+def _malformed(ref: BlobRef, error: MalformedError) -> DamagedError:
+    return DamagedError(f"object {ref.object_name} is damaged: {error}", object_name=ref.object_name)

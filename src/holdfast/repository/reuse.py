@@ -1,0 +1,120 @@
+"""Chunks that need not be stored again: those of the parent, and those a crashed run left behind.
+
+A chunk of the parent is reused only if the listing shows its object with the right size; a missing one is
+stored again, which heals the repository. A chunk of a crashed run is found by the headers in its objects, and
+reused only after it was fetched, opened and identified once, since no manifest vouches for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from holdfast.domain.errors import DamagedError, ObjectMissingError
+from holdfast.domain.ids import SnapshotId
+from holdfast.domain.manifest import BlobRef
+from holdfast.repository import layout
+from holdfast.repository.blobs import md5_of, open_blob
+from holdfast.repository.seal import HEADER_BYTES, ObjectType, SealBrokenError, Sealer, read_header
+from holdfast.storage import Storage
+
+LIST_EVERYTHING_ABOVE = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftBlob:
+    """A blob of a crashed run, as its header describes it: a claim, not yet a fact."""
+
+    object_name: str
+    object_bytes: int
+    offset: int
+    length: int
+
+
+def list_sizes(storage: Storage, snapshots: Iterable[SnapshotId]) -> dict[str, int]:
+    """Names and sizes of all data and table objects that these snapshots wrote, by one listing each, or by
+    listing everything where that is fewer requests."""
+    wanted = set(snapshots)
+    prefixes = (
+        [layout.DATA, layout.META]
+        if len(wanted) > LIST_EVERYTHING_ABOVE
+        else [
+            prefix(snapshot)
+            for snapshot in sorted(wanted)
+            for prefix in (layout.data_prefix, layout.meta_prefix)
+        ]
+    )
+    return {info.name: info.size_bytes for prefix in prefixes for info in storage.list(prefix)}
+
+
+def is_present(ref: BlobRef, sizes: Mapping[str, int]) -> bool:
+    return sizes.get(ref.object_name) == ref.object_bytes
+
+
+def find_left_blobs(storage: Storage, snapshot: SnapshotId) -> dict[bytes, LeftBlob]:
+    """Identity → place of every chunk that the run `snapshot` finished storing before it died."""
+    found: dict[bytes, LeftBlob] = {}
+    for info in storage.list(layout.data_prefix(snapshot)):
+        for identity, offset, length in _walk(storage, info.name, info.size_bytes):
+            found[identity] = LeftBlob(
+                object_name=info.name, object_bytes=info.size_bytes, offset=offset, length=length
+            )
+    return found
+
+
+def _walk(storage: Storage, name: str, size_bytes: int) -> Iterator[tuple[bytes, int, int]]:
+    """Identity, offset and length of each chunk in one object; stops at the first thing that is no header."""
+    offset = 0
+    while offset + HEADER_BYTES <= size_bytes:
+        try:
+            header = read_header(storage.get(name, offset=offset, length=HEADER_BYTES))
+        except (SealBrokenError, ObjectMissingError):
+            return
+        length = header.blob_bytes
+        if offset + length > size_bytes:
+            return
+        if header.type is ObjectType.CHUNK:
+            yield header.identity, offset, length
+        offset += length
+
+
+class LeftBlobs:
+    """The claims of crashed runs, turned into facts one by one. Picklable with its storage; thread-safe, since
+    checking twice does no harm."""
+
+    def __init__(self, claims: Mapping[bytes, LeftBlob]) -> None:
+        self._claims = dict(claims)
+
+    def __len__(self) -> int:
+        return len(self._claims)
+
+    def snapshots(self) -> set[SnapshotId]:
+        return {layout.snapshot_in(claim.object_name) for claim in self._claims.values()}
+
+    def take(self, storage: Storage, sealer: Sealer, identity: bytes, plain_bytes: int) -> BlobRef | None:
+        """A checked reference to the chunk with this identity, or None if there is none that holds it."""
+        claim = self._claims.get(identity)
+        if claim is None:
+            return None
+        try:
+            whole = storage.get(claim.object_name)
+        except ObjectMissingError:
+            return None
+        ref = BlobRef(
+            object_name=claim.object_name,
+            offset=claim.offset,
+            length=claim.length,
+            object_bytes=claim.object_bytes,
+            object_md5=md5_of(whole),
+            identity=identity,
+            plain_bytes=plain_bytes,
+        )
+        if len(whole) != claim.object_bytes:
+            return None
+        sealed = memoryview(whole)[claim.offset : claim.offset + claim.length]
+        try:
+            open_blob(sealer, sealed, ObjectType.CHUNK, ref)
+        except DamagedError:
+            # A claim that does not hold is no loss: the chunk is stored anew.
+            return None
+        return ref

@@ -1,0 +1,158 @@
+"""Running writers: what they rely on, whether they live, and what a dead one left behind.
+
+A writer first says which snapshots it will reuse, then checks that none of them has a tombstone; a collector
+first writes tombstones, then looks for writers. Whoever comes second sees the other.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from holdfast.domain.errors import LackingRightsError
+from holdfast.domain.ids import SnapshotId, parse_snapshot_id
+from holdfast.repository import layout
+from holdfast.repository.codec import moment, parse_moment
+from holdfast.repository.documents import expect_name, read_document, seal_document
+from holdfast.repository.seal import ObjectType, Sealer
+from holdfast.storage import Storage
+
+HEARTBEAT_SECONDS = 60
+SILENT_AFTER = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """Which process on which boot of which machine: enough to tell a dead neighbour from a living one."""
+
+    name: str
+    boot: str
+    pid: int
+    process_started: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterRecord:
+    """`relies_on` are the snapshots (parents and adopted runs) whose chunks this run may reuse."""
+
+    snapshot: SnapshotId
+    source: str
+    host: Host
+    started_at: datetime
+    heartbeat_at: datetime
+    relies_on: tuple[SnapshotId, ...]
+    finished: bool = False
+
+
+def this_host() -> Host:
+    pid = os.getpid()
+    return Host(name=socket.gethostname(), boot=_boot_id(), pid=pid, process_started=_process_started(pid))
+
+
+def is_dead(record: WriterRecord, *, now: datetime, here: Host) -> bool:
+    """Whether the writer is surely gone (same boot of this machine, no such process), or has been silent for
+    long. A silent one may only sleep: it is fenced by its outcome before anyone acts on this."""
+    same_boot = bool(here.boot) and (record.host.name, record.host.boot) == (here.name, here.boot)
+    if same_boot:
+        return _process_started(record.host.pid) != record.host.process_started
+    return now - record.heartbeat_at > SILENT_AFTER
+
+
+class Writers:
+    """The `writers/` objects of one repository."""
+
+    def __init__(self, storage: Storage, sealer: Sealer) -> None:
+        self._storage = storage
+        self._sealer = sealer
+
+    def announce(self, record: WriterRecord) -> None:
+        """Create the record; its name is the new snapshot's id, so nobody else has it."""
+        self._storage.create(layout.writer(record.snapshot), self._seal(record))
+
+    def beat(self, record: WriterRecord, *, now: datetime) -> None:
+        self._storage.replace(layout.writer(record.snapshot), self._seal(replace(record, heartbeat_at=now)))
+
+    def retire(self, record: WriterRecord, *, now: datetime) -> None:
+        """The run is decided. Where deleting is not allowed, the record says so itself."""
+        try:
+            self._storage.delete(layout.writer(record.snapshot))
+        except LackingRightsError:
+            done = replace(record, heartbeat_at=now, finished=True)
+            self._storage.replace(layout.writer(record.snapshot), self._seal(done))
+
+    def read(self, snapshot: SnapshotId) -> WriterRecord:
+        """`DamagedError` if it is missing, altered or another's."""
+        name = layout.writer(snapshot)
+        record, _ = read_document(self._storage, self._sealer, ObjectType.WRITER, name, _decode)
+        expect_name(name, layout.writer(record.snapshot))
+        return record
+
+    def names(self) -> Iterator[SnapshotId]:
+        for info in self._storage.list(layout.WRITERS):
+            with suppress(ValueError):
+                yield layout.snapshot_in(info.name)
+
+    def _seal(self, record: WriterRecord) -> bytes:
+        document = {
+            "snapshot": record.snapshot,
+            "source": record.source,
+            "host": {
+                "name": record.host.name,
+                "boot": record.host.boot,
+                "pid": record.host.pid,
+                "process_started": record.host.process_started,
+            },
+            "started_at": moment(record.started_at),
+            "heartbeat_at": moment(record.heartbeat_at),
+            "relies_on": list(record.relies_on),
+            "finished": record.finished,
+        }
+        return seal_document(self._sealer, ObjectType.WRITER, document)[0]
+
+
+def _decode(document: Any) -> WriterRecord:
+    host = document["host"]
+    return WriterRecord(
+        snapshot=parse_snapshot_id(document["snapshot"]),
+        source=str(document["source"]),
+        host=Host(
+            name=str(host["name"]),
+            boot=str(host["boot"]),
+            pid=int(host["pid"]),
+            process_started=str(host["process_started"]),
+        ),
+        started_at=parse_moment(document["started_at"]),
+        heartbeat_at=parse_moment(document["heartbeat_at"]),
+        relies_on=tuple(parse_snapshot_id(item) for item in document["relies_on"]),
+        finished=bool(document["finished"]),
+    )
+
+
+def _boot_id() -> str:
+    """The boot and the process name space: where both are the same, a pid means the same process.
+
+    Linux names both; elsewhere nothing does, and only silence tells that a writer is dead.
+    """
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    return ""
+
+
+def _process_started(pid: int) -> str:
+    """The start time of a process in clock ticks since boot (proc(5), field 22), or "" if there is none.
+
+    Two processes that get the same pid one after the other differ in it.
+    """
+    with suppress(OSError, IndexError):
+        text = Path(f"/proc/{pid}/stat").read_text()
+        fields = text[text.rindex(")") + 2 :].split()
+        # A zombie (state Z) has ended; only its parent has not looked yet.
+        return "" if fields[0] == "Z" else fields[19]
+    return ""

@@ -1,0 +1,91 @@
+"""The parent snapshot, as far as a new one may reuse it: blobs that are present, by identity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from holdfast.domain.ids import SnapshotId
+from holdfast.domain.manifest import BlobRef, Root, SnapshotSummary, TableManifest
+from holdfast.domain.tables import QualifiedName
+from holdfast.repository import layout
+from holdfast.repository.blobs import BlobWriter
+from holdfast.repository.repo import Repository
+from holdfast.repository.reuse import is_present, list_sizes
+from holdfast.repository.seal import ObjectType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """`known` holds everything but rows (table manifests, definitions, large objects) by identity."""
+
+    root: Root | None = None
+    tables: dict[QualifiedName, TableManifest] = field(default_factory=dict)
+    known: dict[bytes, BlobRef] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def snapshot(self) -> SnapshotId | None:
+        return None if self.root is None else self.root.snapshot
+
+    def chunks_of(self, name: QualifiedName) -> dict[bytes, BlobRef]:
+        """The present chunks of this table, by identity."""
+        manifest = self.tables.get(name)
+        if manifest is None:
+            return {}
+        return self._present(chunk.blob for chunk in manifest.chunks())
+
+    def _present(self, refs: Iterable[BlobRef]) -> dict[bytes, BlobRef]:
+        return {ref.identity: ref for ref in refs if is_present(ref, self.sizes)}
+
+
+def load_parent(repository: Repository, summary: SnapshotSummary | None) -> Parent:
+    """Read the parent's manifests and list the objects they name.
+
+    Raises `DamagedError` if the parent cannot be read: a broken newest snapshot must be heard of, not passed
+    over. `backup --full` goes on without it.
+    """
+    if summary is None:
+        return Parent()
+    root = repository.root(summary)
+    manifests = dict(repository.tables(table.manifest for table in root.tables))
+    tables = {manifest.name: manifest for manifest in manifests.values()}
+    large_objects = list(repository.large_objects(root))
+    refs = [*root.archive.pieces, *(table.manifest for table in root.tables), *root.large_objects.lists]
+    refs.extend(piece for item in large_objects for piece in item.pieces)
+    named = {ref.object_name for ref in refs}
+    named.update(chunk.blob.object_name for manifest in tables.values() for chunk in manifest.chunks())
+    sizes = list_sizes(repository.storage, {layout.snapshot_in(name) for name in named})
+    known = {ref.identity: ref for ref in refs if is_present(ref, sizes)}
+    return Parent(root=root, tables=tables, known=known, sizes=sizes)
+
+
+class ReusingWriter:
+    """A blob writer that first looks among the parent's blobs. For what the coordinator itself stores."""
+
+    def __init__(self, writer: BlobWriter, repository: Repository, known: dict[bytes, BlobRef]) -> None:
+        self._writer = writer
+        self._sealer = repository.sealer
+        self._known = known
+        self._references: list[int | BlobRef] = []
+
+    def add(self, kind: ObjectType, plaintext: bytes | memoryview) -> int:
+        """Store or reuse; returns a ticket, valid after `finish`."""
+        identity = self._sealer.identify(kind, plaintext)
+        known = self._known.get(identity)
+        self._references.append(
+            known if known is not None else self._writer.add(kind, plaintext, identity=identity)
+        )
+        return len(self._references) - 1
+
+    def finish(self) -> tuple[BlobRef, ...]:
+        """Every reference, in the order of the tickets."""
+        self._writer.finish()
+        return tuple(
+            reference if isinstance(reference, BlobRef) else self._writer[reference]
+            for reference in self._references
+        )
+
+    @property
+    def stored_bytes(self) -> int:
+        return self._writer.stored_bytes

@@ -1,0 +1,212 @@
+"""Range tasks: the unit that is read, identified, sealed and stored, on any executor.
+
+A task is plain data, returns small references, and may run twice: its objects have random names, so a second
+run only leaves unreferenced bytes behind. Each worker thread keeps one connection on the one exported snapshot.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from holdfast.domain.errors import DamagedError, HoldfastError
+from holdfast.domain.ids import SnapshotId
+from holdfast.domain.manifest import BlobRef, ChunkRef, RangeRecord
+from holdfast.domain.ranges import PageRange
+from holdfast.domain.tables import Table
+from holdfast.postgres.copy import RangeReader, ReadSpec
+from holdfast.repository import layout
+from holdfast.repository.blobs import BlobWriter
+from holdfast.repository.reuse import LeftBlobs
+from holdfast.repository.seal import ObjectType, Sealer
+from holdfast.storage import Storage
+
+CHUNK_MAX_BYTES = 24 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerContext:
+    """What every worker of a run needs. Pickles with a storage that another process can reach."""
+
+    snapshot: SnapshotId
+    read: ReadSpec
+    storage: Storage
+    sealer: Sealer
+    level: int
+    left: LeftBlobs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TablePart:
+    """Some ranges of one table. `known` are the parent's chunks of it that are present, by identity."""
+
+    table: Table
+    ranges: tuple[PageRange, ...]
+    known: Mapping[bytes, BlobRef] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeTask:
+    context: WorkerContext
+    parts: tuple[TablePart, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartResult:
+    """One part, captured. `records` are in the order of its ranges."""
+
+    oid: int
+    records: tuple[RangeRecord, ...]
+    bytes_stored: int
+    chunks_stored: int
+    chunks_reused: int
+
+
+def run_task(task: RangeTask) -> tuple[PartResult, ...]:
+    """Read, identify, and store or reuse every range of the task."""
+    context = task.context
+    reader = reader_of_this_thread(context)
+    writer = BlobWriter(
+        context.storage,
+        context.sealer,
+        lambda: layout.new_data_object(context.snapshot),
+        level=context.level,
+    )
+    reader.lock([part.table for part in task.parts])
+    drafts = [_read_part(reader, writer, context, part) for part in task.parts]
+    writer.finish()
+    return tuple(draft.settle(writer) for draft in drafts)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A part whose small chunks still wait for their pack: tickets stand where references will."""
+
+    part: TablePart
+    ranges: list[tuple[PageRange, int, list[tuple[int | BlobRef, int]]]] = field(default_factory=list)
+    sealed_before: int = 0
+    chunks_stored: int = 0
+    chunks_reused: int = 0
+
+    def settle(self, writer: BlobWriter) -> PartResult:
+        stored = 0
+        records = []
+        for pages, rows, chunks in self.ranges:
+            settled = []
+            for place, chunk_rows in chunks:
+                if isinstance(place, int):
+                    blob = writer[place]
+                    stored += blob.length
+                else:
+                    blob = place
+                settled.append(ChunkRef(blob=blob, rows=chunk_rows))
+            records.append(RangeRecord(pages=pages, rows=rows, chunks=tuple(settled)))
+        return PartResult(
+            oid=self.part.table.oid,
+            records=tuple(records),
+            bytes_stored=stored,
+            chunks_stored=self.chunks_stored,
+            chunks_reused=self.chunks_reused,
+        )
+
+
+def _read_part(reader: RangeReader, writer: BlobWriter, context: WorkerContext, part: TablePart) -> _Draft:
+    draft = _Draft(part=part)
+    for pages in part.ranges:
+        collector = _ChunkCollector(writer, context, part, draft)
+        rows = reader.read(part.table, pages, collector.take)
+        draft.ranges.append((pages, rows, collector.finish(rows)))
+    return draft
+
+
+class _ChunkCollector:
+    """Joins the pieces of one range into chunks of whole rows: one, unless the rows are big."""
+
+    def __init__(self, writer: BlobWriter, context: WorkerContext, part: TablePart, draft: _Draft) -> None:
+        self._writer = writer
+        self._context = context
+        self._part = part
+        self._draft = draft
+        self._buffer = bytearray()
+        self._chunks: list[tuple[int | BlobRef, int]] = []
+        self._rows_cut = 0
+
+    def take(self, piece: bytes) -> None:
+        """A piece ends at the end of a row, so a cut between two pieces cuts no row."""
+        if self._buffer and len(self._buffer) + len(piece) > CHUNK_MAX_BYTES:
+            # COPY text escapes newlines in values, so every newline byte ends a row.
+            rows = self._buffer.count(b"\n")
+            self._rows_cut += rows
+            self._emit(rows)
+        self._buffer += piece
+
+    def finish(self, rows: int) -> list[tuple[int | BlobRef, int]]:
+        """Emit the last chunk. `rows` is what the server said it sent."""
+        left = rows - self._rows_cut
+        if (left > 0) != bool(self._buffer) or left < 0:
+            raise DamagedError(
+                f"table {self._part.table.name}: the server counted {rows} rows, {self._rows_cut} arrived",
+                object_name=str(self._part.table.name),
+                hint="run the backup again; if it happens twice, check the network and the server's memory",
+            )
+        if self._buffer:
+            self._emit(left)
+        return self._chunks
+
+    def _emit(self, rows: int) -> None:
+        plaintext, self._buffer = self._buffer, bytearray()
+        sealer = self._context.sealer
+        identity = sealer.identify(ObjectType.CHUNK, plaintext)
+        blob = self._part.known.get(identity) or self._context.left.take(
+            self._context.storage, sealer, identity, len(plaintext)
+        )
+        if blob is not None:
+            self._draft.chunks_reused += 1
+            self._chunks.append((blob, rows))
+            return
+        ticket = self._writer.add(ObjectType.CHUNK, plaintext, identity=identity)
+        self._draft.chunks_stored += 1
+        self._chunks.append((ticket, rows))
+
+
+class _Readers(threading.local):
+    """The connection of this thread, and the run it belongs to."""
+
+    snapshot: SnapshotId | None = None
+    reader: RangeReader | None = None
+
+
+_readers = _Readers()
+_open_readers: dict[SnapshotId, list[RangeReader]] = {}
+_open_readers_lock = threading.Lock()
+
+
+def reader_of_this_thread(context: WorkerContext) -> RangeReader:
+    if _readers.snapshot != context.snapshot or _readers.reader is None:
+        if _readers.reader is not None:
+            with suppress(HoldfastError):
+                _readers.reader.close()
+        _readers.reader = RangeReader.open(context.read)
+        _readers.snapshot = context.snapshot
+        with _open_readers_lock:
+            _open_readers.setdefault(context.snapshot, []).append(_readers.reader)
+    return _readers.reader
+
+
+def abort_readers(snapshot: SnapshotId) -> None:
+    """Make the running reads of a run in this process fail at once. Safe from any thread."""
+    with _open_readers_lock:
+        readers = list(_open_readers.get(snapshot, ()))
+    for reader in readers:
+        reader.abort()
+
+
+def close_readers(snapshot: SnapshotId) -> None:
+    """Close the connections of a run in this process, after its tasks have ended."""
+    with _open_readers_lock:
+        readers = _open_readers.pop(snapshot, [])
+    for reader in readers:
+        with suppress(HoldfastError):
+            reader.close()

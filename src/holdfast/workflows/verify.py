@@ -1,0 +1,182 @@
+"""Verify: does the repository still hold what was written? Levels 0 to 3, every finding named, all recorded."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from holdfast.domain.errors import InterruptedRunError, UsageError
+from holdfast.domain.events import Listener, PhaseBegan, RowsMoved, WorkPlanned, ignore
+from holdfast.domain.ids import RANDOM_BYTES, SnapshotId, make_snapshot_id
+from holdfast.domain.tables import QualifiedName
+from holdfast.repository.check import (
+    Inventory,
+    Problem,
+    Uses,
+    check_checksum,
+    check_contents,
+    check_presence,
+)
+from holdfast.repository.history import check_history, check_records
+from holdfast.repository.outcomes import Committed
+from holdfast.repository.repo import Repository
+from holdfast.repository.verifications import Verification, record_verification
+from holdfast.workflows.reports import Finding, VerifyReport
+
+HIGHEST_LEVEL = 3
+
+
+def now_utc() -> datetime:
+    return datetime.now(UTC)
+
+
+def verify(
+    repository: Repository,
+    snapshots: Sequence[SnapshotId] | None,
+    *,
+    level: int,
+    jobs: int = 2,
+    listener: Listener = ignore,
+    interrupted: threading.Event | None = None,
+    clock: Callable[[], datetime] = now_utc,
+) -> VerifyReport:
+    """Check these snapshots, or all when None. The history (level 0) is checked whole in any case.
+
+    Never raises for damage: that is what the findings are for. The result is recorded in the repository.
+    """
+    if not 0 <= level <= HIGHEST_LEVEL:
+        raise UsageError(f"there is no level {level}", hint=f"choose 0 to {HIGHEST_LEVEL}")
+    began = time.monotonic()
+    checking = _Checking(repository, listener, interrupted or threading.Event())
+    committed = checking.history()
+    wanted = sorted(committed) if snapshots is None else list(snapshots)
+    checking.require(wanted, committed)
+    objects, size = checking.objects([committed[item] for item in wanted if item in committed], level, jobs)
+    findings = checking.findings()
+    touched = {snapshot for finding in findings for snapshot in finding.snapshots}
+    at = clock()
+    record_verification(
+        repository,
+        Verification(
+            record=make_snapshot_id(at, os.urandom(RANDOM_BYTES)),
+            level=level,
+            at=at,
+            passed=tuple(item for item in wanted if item not in touched),
+            failed=tuple(item for item in wanted if item in touched),
+        ),
+        journal_hint=checking.journal_hint,
+    )
+    return VerifyReport(
+        level=level,
+        snapshots=tuple(wanted),
+        objects=objects,
+        bytes=size,
+        seconds=time.monotonic() - began,
+        findings=findings,
+    )
+
+
+class _Checking:
+    """One verification: collects problems, and merges those of the same object."""
+
+    def __init__(self, repository: Repository, listener: Listener, interrupted: threading.Event) -> None:
+        self._repository = repository
+        self._listener = listener
+        self._interrupted = interrupted
+        self._problems: dict[tuple[str, str], Problem] = {}
+        self.journal_hint = 0
+
+    def report(self, problem: Problem) -> None:
+        key = (problem.object_name, problem.problem)
+        before = self._problems.get(key)
+        if before is not None:
+            problem = Problem(
+                object_name=problem.object_name,
+                snapshots=tuple(sorted({*before.snapshots, *problem.snapshots})),
+                tables=tuple(sorted({*before.tables, *problem.tables})),
+                problem=problem.problem,
+            )
+        self._problems[key] = problem
+
+    def history(self) -> dict[SnapshotId, Committed]:
+        self._listener(PhaseBegan(phase="checking the history"))
+        committed = check_history(self._repository, self.report)
+        check_records(self._repository, self.report)
+        return committed
+
+    def require(self, wanted: Sequence[SnapshotId], committed: dict[SnapshotId, Committed]) -> None:
+        """A snapshot that was asked for by name and is not there is a finding, unless one names it already."""
+        named = {snapshot for problem in self._problems.values() for snapshot in problem.snapshots}
+        for snapshot in wanted:
+            if snapshot not in committed and snapshot not in named:
+                text = f"snapshot {snapshot} was never committed, or its outcome is gone"
+                name = f"outcomes/{snapshot}"
+                self.report(Problem(object_name=name, snapshots=(snapshot,), tables=(), problem=text))
+
+    def objects(self, committed: Sequence[Committed], level: int, jobs: int) -> tuple[int, int]:
+        """Levels 1 to 3 over all objects of these snapshots; returns how many objects and bytes were checked."""
+        self._listener(PhaseBegan(phase="reading manifests"))
+        inventory = Inventory(self._repository, self.report)
+        for outcome in committed:
+            self._stop_if_asked()
+            inventory.add_snapshot(outcome.summary)
+        objects = [uses for _, uses in sorted(inventory.objects.items())]
+        if level == 0:
+            return len(committed), 0
+        self._listener(PhaseBegan(phase="listing objects"))
+        checksums = check_presence(self._repository, objects, self.report)
+        present = [uses for uses in objects if uses.name in checksums]
+        if level == 1:
+            return len(objects), sum(uses.size_bytes for uses in present)
+        if level == 2:
+            return len(objects), self._checksums(present, checksums)
+        return len(objects), self._contents(present, jobs)
+
+    def _checksums(self, objects: Sequence[Uses], vouched: dict[str, str | None]) -> int:
+        self._listener(PhaseBegan(phase="comparing checksums"))
+        self._plan(objects)
+        for uses in objects:
+            self._stop_if_asked()
+            if problem := check_checksum(self._repository, uses, vouched[uses.name]):
+                self.report(problem)
+            self._moved(uses, uses.size_bytes)
+        return sum(uses.size_bytes for uses in objects)
+
+    def _contents(self, objects: Sequence[Uses], jobs: int) -> int:
+        self._listener(PhaseBegan(phase="reading every object"))
+        self._plan(objects)
+        total = 0
+        for uses, plain_bytes, problem in check_contents(self._repository, objects, jobs=jobs):
+            self._stop_if_asked()
+            if problem is not None:
+                self.report(problem)
+            total += plain_bytes
+            self._moved(uses, plain_bytes)
+        return total
+
+    def _plan(self, objects: Sequence[Uses]) -> None:
+        tables = {table for uses in objects for table in uses.tables}
+        plain = sum(ref.plain_bytes for uses in objects for _, ref in uses.blobs.values())
+        self._listener(WorkPlanned(tables=len(tables), bytes_estimate=plain, rows_estimate=0))
+
+    def _moved(self, uses: Uses, size: int) -> None:
+        table = min(uses.tables, default=QualifiedName(schema="", name="definitions"))
+        self._listener(RowsMoved(table=table, rows=0, bytes=size))
+
+    def _stop_if_asked(self) -> None:
+        if self._interrupted.is_set():
+            raise InterruptedRunError("interrupted; what was not looked at is not verified")
+
+    def findings(self) -> tuple[Finding, ...]:
+        return tuple(
+            Finding(
+                object_name=problem.object_name,
+                snapshots=problem.snapshots,
+                tables=problem.tables,
+                problem=problem.problem,
+            )
+            for _, problem in sorted(self._problems.items())
+        )

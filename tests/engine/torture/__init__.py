@@ -1,0 +1,1 @@
+"""A database that is hard to bring back, and an independent judge of whether it came back."""

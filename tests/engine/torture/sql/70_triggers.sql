@@ -1,0 +1,77 @@
+-- Triggers and policies, and rows they would spoil if they were in force during a load.
+CREATE SCHEMA tor_triggers;
+
+CREATE TABLE tor_triggers.log (n bigserial PRIMARY KEY, what text);
+CREATE FUNCTION tor_triggers.spoil() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.v := 'spoiled by ' || TG_NAME; RETURN NEW; END$$;
+CREATE FUNCTION tor_triggers.drop_row() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
+CREATE FUNCTION tor_triggers.note() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO tor_triggers.log (what) VALUES (TG_NAME || ' ' || TG_OP); RETURN NULL; END$$;
+CREATE FUNCTION tor_triggers.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'trigger % fired', TG_NAME; END$$;
+
+CREATE TABLE tor_triggers.spoiled (id int PRIMARY KEY, v text);
+CREATE TABLE tor_triggers.dropped (id int, v text);
+CREATE TABLE tor_triggers.refused (id int, v text);
+CREATE TABLE tor_triggers.noted (id int PRIMARY KEY, v text, w int);
+CREATE TABLE tor_triggers.parts (id int, v text) PARTITION BY RANGE (id);
+CREATE TABLE tor_triggers.parts_1 PARTITION OF tor_triggers.parts FOR VALUES FROM (0) TO (10);
+CREATE TABLE tor_triggers.parts_2 PARTITION OF tor_triggers.parts FOR VALUES FROM (10) TO (20);
+INSERT INTO tor_triggers.spoiled VALUES (1, 'sound'), (2, NULL);
+INSERT INTO tor_triggers.dropped VALUES (1, 'kept');
+INSERT INTO tor_triggers.refused VALUES (1, 'let in');
+INSERT INTO tor_triggers.noted VALUES (1, 'x', 1), (2, 'y', 2);
+INSERT INTO tor_triggers.parts VALUES (1, 'one'), (11, 'eleven');
+INSERT INTO tor_triggers.log (what) VALUES ('only this');
+
+CREATE TRIGGER spoil BEFORE INSERT OR UPDATE OF v ON tor_triggers.spoiled FOR EACH ROW EXECUTE FUNCTION tor_triggers.spoil();
+CREATE TRIGGER spoil_always BEFORE INSERT ON tor_triggers.spoiled FOR EACH ROW WHEN (new.v IS DISTINCT FROM E'it''s \\') EXECUTE FUNCTION tor_triggers.spoil('a', 'it''s', '\', '');
+ALTER TABLE tor_triggers.spoiled ENABLE ALWAYS TRIGGER spoil_always;
+CREATE TRIGGER drop_replica BEFORE INSERT ON tor_triggers.dropped FOR EACH ROW EXECUTE FUNCTION tor_triggers.drop_row();
+ALTER TABLE tor_triggers.dropped ENABLE REPLICA TRIGGER drop_replica;
+CREATE TRIGGER drop_always BEFORE INSERT ON tor_triggers.dropped FOR EACH ROW EXECUTE FUNCTION tor_triggers.drop_row();
+ALTER TABLE tor_triggers.dropped ENABLE ALWAYS TRIGGER drop_always;
+CREATE TRIGGER refuse_rows BEFORE INSERT ON tor_triggers.refused FOR EACH ROW EXECUTE FUNCTION tor_triggers.refuse();
+CREATE TRIGGER refuse_statement BEFORE INSERT OR TRUNCATE ON tor_triggers.refused FOR EACH STATEMENT EXECUTE FUNCTION tor_triggers.refuse();
+ALTER TABLE tor_triggers.refused ENABLE ALWAYS TRIGGER refuse_statement;
+CREATE TRIGGER note_row AFTER INSERT OR DELETE OR UPDATE ON tor_triggers.noted FOR EACH ROW EXECUTE FUNCTION tor_triggers.note();
+CREATE TRIGGER note_tables AFTER UPDATE ON tor_triggers.noted REFERENCING OLD TABLE AS "old ""rows""" NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION tor_triggers.note();
+CREATE TRIGGER note_truncate AFTER TRUNCATE ON tor_triggers.noted EXECUTE FUNCTION tor_triggers.note();
+CREATE TRIGGER note_changed AFTER UPDATE OF v, w ON tor_triggers.noted FOR EACH ROW WHEN ((old.*) IS DISTINCT FROM (new.*) AND new.w > 3) EXECUTE FUNCTION tor_triggers.note();
+CREATE TRIGGER disabled BEFORE INSERT ON tor_triggers.noted FOR EACH ROW EXECUTE FUNCTION tor_triggers.refuse();
+ALTER TABLE tor_triggers.noted DISABLE TRIGGER disabled;
+CREATE CONSTRAINT TRIGGER checked AFTER INSERT OR UPDATE ON tor_triggers.noted FROM tor_triggers.spoiled DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (new.id > 0) EXECUTE FUNCTION tor_triggers.note();
+CREATE CONSTRAINT TRIGGER checked_now AFTER DELETE ON tor_triggers.noted FOR EACH ROW EXECUTE FUNCTION tor_triggers.note();
+ALTER TABLE tor_triggers.noted ENABLE ALWAYS TRIGGER checked_now;
+COMMENT ON TRIGGER checked ON tor_triggers.noted IS E'a trigger''s\ncomment';
+CREATE TRIGGER on_root AFTER INSERT ON tor_triggers.parts FOR EACH ROW EXECUTE FUNCTION tor_triggers.note();
+CREATE TRIGGER on_leaf BEFORE INSERT ON tor_triggers.parts_2 FOR EACH ROW EXECUTE FUNCTION tor_triggers.spoil();
+ALTER TABLE tor_triggers.parts_1 DISABLE TRIGGER on_root;
+ALTER TABLE tor_triggers.parts_2 ENABLE ALWAYS TRIGGER on_root;
+CREATE TRIGGER unused_updates BEFORE UPDATE ON tor_triggers.noted FOR EACH ROW EXECUTE FUNCTION pg_catalog.suppress_redundant_updates_trigger();
+CREATE TRIGGER search_vector BEFORE INSERT OR UPDATE ON tor_values.t_search FOR EACH ROW EXECUTE FUNCTION pg_catalog.tsvector_update_trigger('v', 'pg_catalog.english', 'q');
+ALTER TABLE tor_values.t_search DISABLE TRIGGER search_vector;
+ALTER TABLE tor_constraints.sources DISABLE TRIGGER USER;
+
+-- Policies: what a filtered read would silently leave out.
+CREATE SCHEMA tor_secret;
+CREATE TABLE tor_secret.plain_rls (id int, owner name DEFAULT current_user, v text);
+CREATE TABLE tor_secret.forced_rls (id int, owner name, v text);
+CREATE TABLE tor_secret.enabled_without_policy (id int);
+CREATE TABLE tor_secret.policy_not_enabled (id int);
+CREATE TABLE tor_secret.no_select (id int, v text);
+CREATE TABLE tor_secret.owner_has_nothing (id int, v text);
+INSERT INTO tor_secret.plain_rls VALUES (1, 'tor_reader', 'a'), (2, 'nobody', 'b');
+INSERT INTO tor_secret.forced_rls VALUES (1, 'tor_reader', 'a'), (2, 'nobody', 'b'), (3, NULL, NULL);
+INSERT INTO tor_secret.enabled_without_policy VALUES (1), (2);
+INSERT INTO tor_secret.policy_not_enabled VALUES (1);
+INSERT INTO tor_secret.no_select VALUES (1, 'hidden'), (2, NULL);
+INSERT INTO tor_secret.owner_has_nothing VALUES (1, 'x');
+ALTER TABLE tor_secret.plain_rls ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tor_secret.forced_rls ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+ALTER TABLE tor_secret.enabled_without_policy ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tor_secret.policy_not_enabled FORCE ROW LEVEL SECURITY;
+CREATE POLICY own ON tor_secret.plain_rls TO tor_reader, tor_writer USING (owner = current_user) WITH CHECK (owner = current_user AND v <> E'it''s \\');
+CREATE POLICY restricted ON tor_secret.plain_rls AS RESTRICTIVE FOR UPDATE TO PUBLIC USING (id > 0) WITH CHECK (id IN (SELECT id FROM tor_secret.policy_not_enabled));
+CREATE POLICY only_insert ON tor_secret.plain_rls FOR INSERT TO CURRENT_USER WITH CHECK (true);
+CREATE POLICY only_delete ON tor_secret.plain_rls FOR DELETE TO "tor Odd ""näme"" %s\" USING (false);
+CREATE POLICY "nobody ""sees"" %" ON tor_secret.forced_rls FOR SELECT USING (owner = current_user);
+CREATE POLICY sleeping ON tor_secret.policy_not_enabled USING (false);
+COMMENT ON POLICY own ON tor_secret.plain_rls IS 'a policy''s comment';

@@ -1,0 +1,108 @@
+"""One way to start a server program, wait until it answers, and end it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+START_SECONDS = 30.0
+BUCKET = "holdfast"
+"""Every server is started with one bucket of this name; tests keep apart by prefixes."""
+
+
+PYTHON_ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[1])}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A running storage server and how `holdfast.storage` reaches it."""
+
+    scheme: str
+    endpoint: str
+    query: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[str]
+
+    @property
+    def port(self) -> int:
+        return int(self.endpoint.rsplit(":", 1)[1].split("/")[0])
+
+    def url(
+        self, prefix: str = "", *, bucket: str = BUCKET, endpoint: str | None = None, extra: str = ""
+    ) -> str:
+        """The repository's address; `extra` is more of the query, like "&timeout=1"."""
+        return f"{self.scheme}://{bucket}/{prefix}?endpoint={endpoint or self.endpoint}{self.query}{extra}"
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The server accepts connections (the kernel does) but never answers."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running(
+    command: Sequence[str], log: Path, *, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """A program with its standard output and errors in `log`; killed on the way out."""
+    with log.open("w") as sink:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def python_server(module: str, *arguments: str) -> Sequence[str]:
+    """The command that runs a module of this folder; its warnings are its own affair."""
+    return [sys.executable, "-W", "ignore", "-m", f"servers.{module}", *arguments]
+
+
+def wait_for_line(process: subprocess.Popen[str], log: Path, sign: str) -> str:
+    """The first line of `log` that holds `sign`."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        for line in log.read_text(errors="replace").splitlines():
+            if sign in line:
+                return line
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise RuntimeError(f"server {process.args!r} did not start:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+def wait_for_port(process: subprocess.Popen[str], log: Path, port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"server {process.args!r} did not start:\n{log.read_text(errors='replace')[-4000:]}")

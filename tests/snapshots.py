@@ -1,0 +1,162 @@
+"""Snapshots made up without a server, for tests of the repository alone: every object type is in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from holdfast.domain.coverage import CoverageEntry, CoverageStatus
+from holdfast.domain.ids import SnapshotId, make_snapshot_id
+from holdfast.domain.manifest import (
+    ArchiveRef,
+    ChunkRef,
+    DatabaseFacts,
+    Instant,
+    LargeObject,
+    LargeObjectsRef,
+    Lineage,
+    RangeRecord,
+    Role,
+    RoleMembership,
+    Root,
+    SnapshotState,
+    SnapshotSummary,
+    TableEntry,
+    TableManifest,
+)
+from holdfast.domain.ranges import PageRange
+from holdfast.domain.tables import Column, QualifiedName, SequenceValue, Tier
+from holdfast.repository.codec import encode_large_objects, encode_table
+from holdfast.repository.repo import Repository
+from holdfast.repository.run import Run, find_predecessors
+from holdfast.repository.seal import ObjectType
+
+DATABASE = DatabaseFacts(
+    name="shop",
+    owner="owner",
+    encoding="UTF8",
+    locale_provider="libc",
+    collate="C",
+    ctype="C",
+    locale=None,
+    icu_rules=None,
+    server_version=180000,
+    server_version_text="18.0",
+    statements=("ALTER DATABASE :\"database\" SET work_mem = '8MB'",),
+)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def begin(repository: Repository, source: str = "shop") -> Run:
+    """A run as the backup workflow begins it."""
+    snapshot = make_snapshot_id(now(), os.urandom(10))
+    predecessors = find_predecessors(repository, source, now=now())
+    return Run.begin(
+        repository, snapshot=snapshot, source=source, predecessors=predecessors, level=1, clock=now
+    )
+
+
+def commit(
+    run: Run,
+    tables: Mapping[str, list[bytes]],
+    *,
+    parent: SnapshotId | None = None,
+    tags: tuple[str, ...] = (),
+) -> SnapshotSummary:
+    """Store chunks of these rows (each item of a list becomes a chunk), all manifests, and commit."""
+    data, meta = run.data_writer(), run.table_writer()
+    seal = run.repository.sealer.identify
+    tickets = {
+        name: [data.add(ObjectType.CHUNK, rows, identity=seal(ObjectType.CHUNK, rows)) for rows in chunks]
+        for name, chunks in tables.items()
+    }
+    archive, content = os.urandom(500), os.urandom(300)
+    archive_ticket = data.add(ObjectType.ARCHIVE, archive, identity=seal(ObjectType.ARCHIVE, archive))
+    content_ticket = data.add(ObjectType.CHUNK, content, identity=seal(ObjectType.CHUNK, content))
+    data.finish()
+    manifests = []
+    for oid, (name, chunks) in enumerate(tables.items(), start=16384):
+        records = tuple(
+            RangeRecord(
+                pages=PageRange(first=place * 10, end=None if place == len(chunks) - 1 else place * 10 + 10),
+                rows=rows.count(b"\n"),
+                chunks=(ChunkRef(blob=data[ticket], rows=rows.count(b"\n")),),
+            )
+            for place, (rows, ticket) in enumerate(zip(chunks, tickets[name], strict=True))
+        )
+        manifests.append(
+            TableManifest(
+                oid=oid,
+                name=QualifiedName(schema="public", name=name),
+                columns=(Column(attnum=1, name="line", type_name="text"),),
+                filenode=oid,
+                fingerprint=None,
+                unlogged=False,
+                condition="",
+                extension=None,
+                load_via=None,
+                pages_per_range=10,
+                ranges=records,
+            )
+        )
+    encoded = [encode_table(manifest) for manifest in manifests]
+    table_tickets = [
+        meta.add(ObjectType.TABLE, item, identity=seal(ObjectType.TABLE, item)) for item in encoded
+    ]
+    large_object = LargeObject(
+        oid=4711, size_bytes=len(content), pieces=(data[content_ticket],), statements=("SELECT 1",)
+    )
+    listed = encode_large_objects([large_object])
+    list_ticket = meta.add(ObjectType.LARGE_OBJECTS, listed, identity=seal(ObjectType.LARGE_OBJECTS, listed))
+    meta.finish()
+    root = Root(
+        snapshot=run.snapshot,
+        source=run.record.source,
+        parent=parent,
+        tags=tags,
+        started_at=now(),
+        holdfast_version="0",
+        lineage=Lineage(system_identifier="7", timeline=1, database_oid=5),
+        instant=Instant(taken_at=now(), xmin=700, xmax=701, wal_lsn="0/1"),
+        database=DATABASE,
+        archive=ArchiveRef(pieces=(data[archive_ticket],), size_bytes=len(archive), tool_version="18.6"),
+        tables=tuple(
+            TableEntry(
+                oid=manifest.oid,
+                name=manifest.name,
+                tier=Tier.NORMAL,
+                rows=manifest.rows,
+                plain_bytes=manifest.plain_bytes,
+                manifest=meta[ticket],
+            )
+            for manifest, ticket in zip(manifests, table_tickets, strict=True)
+        ),
+        sequences=(
+            SequenceValue(
+                oid=9, name=QualifiedName(schema="public", name="s"), last_value=-3, is_called=True
+            ),
+        ),
+        large_objects=LargeObjectsRef(count=1, size_bytes=len(content), lists=(meta[list_ticket],)),
+        matviews=(QualifiedName(schema="public", name="mv\udcff"),),
+        roles=(Role(name="owner", options=("LOGIN",), settings=(), comment=None, has_password=True),),
+        memberships=(RoleMembership(role="a", member="b", grantor=None, options=("ADMIN",)),),
+        coverage=(
+            CoverageEntry(
+                kind="role", name="owner", status=CoverageStatus.NOT_CAPTURABLE, reason="password", remedy="x"
+            ),
+        ),
+        journal_position=0,
+    )
+    return run.commit(root, state=SnapshotState.COMMITTED, stored_bytes=data.stored_bytes + meta.stored_bytes)
+
+
+def take(
+    repository: Repository, tables: Mapping[str, list[bytes]], *, source: str = "shop"
+) -> SnapshotSummary:
+    """A whole small backup."""
+    with begin(repository, source) as run:
+        return commit(run, tables)
