@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from holdfast.domain.errors import UsageError
+from holdfast.domain.errors import RefusedError, UsageError
 from holdfast.domain.tables import TablePatterns
-from holdfast.postgres.address import ServerAddress, parse_address
+from holdfast.postgres.address import ServerAddress
 from holdfast.repository import layout
 from holdfast.repository.keyring import unlock
 from holdfast.repository.repo import Repository, read_config
@@ -90,6 +90,16 @@ def find_secrets(
     )
 
 
+def require_no_repository(settings: RepositorySettings) -> None:
+    """Raises `RefusedError` if there is a repository already, before anything is asked or written."""
+    with open_storage(settings, create_root=True) as storage:
+        for info in storage.list(layout.CONFIG):
+            raise RefusedError(
+                f"there is a repository at {storage.address} already ({info.name})",
+                hint="use it, or choose another address",
+            )
+
+
 def probe_storage(settings: RepositorySettings) -> Abilities:
     """What the storage can really do; a folder is made if it is not there."""
     with open_storage(settings, create_root=True) as storage:
@@ -98,7 +108,7 @@ def probe_storage(settings: RepositorySettings) -> Abilities:
 
 def address_of(choice: SourceChoice) -> ServerAddress:
     """Where the database is; an empty URL is libpq's own environment."""
-    return parse_address(choice.settings.url)
+    return ServerAddress.parse(choice.settings.url)
 
 
 def source_of(choice: SourceChoice, *, exclude_rows: tuple[str, ...] = ()) -> BackupSource:
@@ -132,8 +142,12 @@ def backup_options(
 
 def name_of(address: ServerAddress) -> str:
     """What a source is called that was given by its address alone; the same for every later run."""
-    return address.label
+    host = address.host
+    if not host or host.startswith("/"):
+        host = "local"
+    port = "" if address.port == 5432 else f":{address.port}"
+    return f"{host}{port}/{address.database}"
 
 
-def _option(value: str | int | float | bool) -> str:
+def _option(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from holdfast.domain.errors import RefusedError, UnreachableError
-from holdfast.postgres.identity import Identity, hand_over, may_enter, unprivileged_identity
+from holdfast.postgres.identity import Identity, hand_over, unprivileged_identity
 from holdfast.postgres.scratch import ScratchServer
 from holdfast.postgres.tools import Toolset
 from postgres_servers import Database, fresh_database, majors_at_hand, servers_at_hand
@@ -30,6 +30,7 @@ import os, sys
 from pathlib import Path
 from holdfast.postgres.scratch import ScratchServer
 from holdfast.postgres.tools import find_tools
+assert find_tools()
 server = ScratchServer(find_tools([Path(sys.argv[1])])[0])
 server.start()
 import psycopg
@@ -129,6 +130,19 @@ def test_killed_server_comes_back_with_what_was_committed(server: ScratchServer)
     server.start()
     assert server.port == port
     assert query(server.dsn(), b"SELECT i FROM kept") == [(1,)]
+
+
+def test_killing_it_ends_busy_sessions_too(server: ScratchServer) -> None:
+    """Killing it ends a session in the midst of a long query too, so that it can start again at once."""
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        (session,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
+        connection.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 1000000000)")
+        watching = f"SELECT 1 FROM pg_stat_activity WHERE pid = {session} AND state = 'active'".encode()
+        wait_until(lambda: bool(query(server.dsn(), watching)))
+        server.kill()
+        assert gone(session)
+    server.start()
+    assert query(server.dsn(), b"SELECT 1") == [(1,)]
 
 
 def test_restart_takes_new_settings(server: ScratchServer) -> None:
@@ -273,7 +287,7 @@ def start_owner(python: list[str]) -> tuple[subprocess.Popen[str], int, int, Pat
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=python_environment(),
     )
     assert owner.stdout is not None
     euid, pid, folder = owner.stdout.readline().split()
@@ -281,18 +295,26 @@ def start_owner(python: list[str]) -> tuple[subprocess.Popen[str], int, int, Pat
 
 
 def as_ordinary_user(identity: Identity) -> list[str]:
-    """Python as that user; where the interpreter lies in root's home, with the right to read it and no more."""
+    """Python as that user; if every interpreter lies in root's home, with the right to read it and no more."""
     become = ["setpriv", f"--reuid={identity.uid}", f"--regid={identity.gid}", "--clear-groups"]
-    reachable = all(
-        may_enter(Path(place).resolve(), identity)
-        for place in (sys.prefix, sys.base_prefix, Path(__file__).parent)
-    )
-    if not reachable:
-        become += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-    with contextlib.suppress(OSError):
-        if subprocess.run([*become, sys.executable, "-c", ""], check=False).returncode == 0:
-            return [*become, sys.executable]
+    reading = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    system = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    for command in (
+        [*become, sys.executable],
+        [*become, system],
+        [*become, *reading, sys.executable],
+    ):
+        with contextlib.suppress(OSError):
+            trial = subprocess.run(
+                [*command, "-c", "import psycopg"], env=python_environment(), capture_output=True, check=False
+            )
+            if trial.returncode == 0:
+                return command
     pytest.skip("cannot become an ordinary user here")
+
+
+def python_environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 def test_database_helper_drops_what_it_made(server: ScratchServer) -> None:

@@ -113,6 +113,13 @@ def test_links_lead_to_the_folder_where_the_programs_are(tmp_path: Path) -> None
     assert tmp_path not in {one.bindir for one in found}
 
 
+def test_folder_on_path_that_cannot_be_looked_into_is_passed_over(tmp_path: Path) -> None:
+    """A folder on PATH that cannot be looked into is passed over, as a shell does."""
+    real = find_tools()[0].bindir
+    found = find_tools(environment={"PATH": f"/{'x' * 300}:{tmp_path / 'missing'}:{real}"})
+    assert real in {one.bindir for one in found}
+
+
 def test_chosen_folders_are_the_only_ones_looked_at() -> None:
     """Folders named by the operator, by argument or environment, are the only ones looked at."""
     *_, oldest = find_tools()

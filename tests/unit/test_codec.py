@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from holdfast.domain.manifest import BlobRef, ChunkRef, RangeRecord, TableManifest
 from holdfast.domain.ranges import cut
 from holdfast.domain.tables import Column, QualifiedName
-from holdfast.repository.codec import MalformedError, decode_root, decode_table, encode_root, encode_table
+from holdfast.repository.encoding import MalformedError
+from holdfast.repository.root_codec import decode_root, encode_root
+from holdfast.repository.table_codec import decode_table, encode_table
 from holdfast.storage.memory import MemoryStorage
 from repositories import make_repository
 from snapshots import take

@@ -47,6 +47,7 @@ KEYRING = Keyring(
 SEALER = Sealer(keyring=KEYRING)
 ROWS = b"".join(b"%d\tcustomer %d\t2026-11-%02d\t\\N\n" % (n, n * 7919 % 1000, n % 30) for n in range(40))
 CHUNK = ObjectType.CHUNK
+CHECKSUM = zstd.CompressionParameter.checksum_flag
 
 # Sealed once by version 1 with the keys above; it must open for ever.
 GOLDEN = (
@@ -185,12 +186,31 @@ def test_any_truncation_or_extension_is_rejected(plaintext: bytes, extra: bytes,
             SEALER.open(broken, type=CHUNK)
 
 
+def test_nothing_is_unpacked_before_it_is_authentic() -> None:
+    """An altered body is refused by its tag; the decompressor never reads what a stranger wrote."""
+    blob = SEALER.seal(CHUNK, ROWS)
+    for position in range(HEADER_BYTES, len(blob)):
+        blob[position] ^= 0xFF
+        with pytest.raises(SealBrokenError, match="authentication tag"):
+            SEALER.open(blob, type=CHUNK)
+        blob[position] ^= 0xFF
+
+
 def test_truncation_with_a_mended_length_is_rejected() -> None:
     """A blob cut short whose header was made to agree does not open either: the header is authenticated."""
     blob = SEALER.seal(CHUNK, ROWS)
     blob[16:24] = (len(blob) - HEADER_BYTES - 1).to_bytes(8, "little")
     with pytest.raises(SealBrokenError, match="authentication tag"):
         SEALER.open(blob[:-1], type=CHUNK)
+
+
+@pytest.mark.parametrize("body_bytes", [0, 1, 15])
+def test_a_body_shorter_than_a_tag_is_rejected(body_bytes: int) -> None:
+    """Also when the length in the header agrees."""
+    blob = SEALER.seal(CHUNK, ROWS)[: HEADER_BYTES + body_bytes]
+    blob[16:24] = body_bytes.to_bytes(8, "little")
+    with pytest.raises(SealBrokenError, match="less than a tag"):
+        SEALER.open(blob, type=CHUNK)
 
 
 def test_wrong_type_is_rejected_by_name() -> None:
@@ -223,6 +243,7 @@ def test_blob_of_another_repository_is_rejected() -> None:
         (forge(ROWS, 1, ROWS), "no zstd frame"),
         (forge(b"", 1, b""), "no zstd frame"),
         (forge(zstd.compress(ROWS)[:-1], 1, ROWS), "does not unpack to the"),
+        (forge(zstd.compress(ROWS, options={CHECKSUM: 1})[:-1], 1, ROWS), "does not unpack to the"),
         (forge(zstd.compress(ROWS) + b"\0", 1, ROWS), "does not unpack to the"),
         (forge(zstd.compress(ROWS) + zstd.compress(ROWS), 1, ROWS + ROWS), "does not unpack to the"),
     ],
@@ -235,6 +256,7 @@ def test_blob_of_another_repository_is_rejected() -> None:
         "no-frame",
         "empty",
         "short",
+        "unended",
         "long",
         "two-frames",
     ],
@@ -266,6 +288,20 @@ def test_a_bomb_is_refused_before_it_unpacks() -> None:
     try:
         with pytest.raises(SealBrokenError, match="at most 1000 bytes"):
             SEALER.open(bomb, type=CHUNK, max_plain_bytes=1000)
+        assert tracemalloc.get_traced_memory()[1] < 2 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_bomb_that_states_a_small_size_is_stopped_there() -> None:
+    """A frame that holds more than it states is stopped as soon as that shows."""
+    frame = bytearray(zstd.compress(bytes(64 * 1024 * 1024)))
+    frame[6:10] = (1000).to_bytes(4, "little")
+    assert zstd.get_frame_info(frame).decompressed_size == 1000
+    tracemalloc.start()
+    try:
+        with pytest.raises(SealBrokenError, match="does not unpack"):
+            SEALER.open(forge(bytes(frame), 1, b""), type=CHUNK, max_plain_bytes=1000)
         assert tracemalloc.get_traced_memory()[1] < 2 * 1024 * 1024
     finally:
         tracemalloc.stop()

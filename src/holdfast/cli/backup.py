@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
 
 def backup(
     context: typer.Context,
+    *,
     source: Source = None,
     repo: Repo = None,
     tag: Annotated[

@@ -48,8 +48,13 @@ def error_lines(error: BaseException, secrets: Iterable[str] = (), *, debug: boo
     return blot(text, secrets)
 
 
-def usage_error(message: str, hint: str | None) -> UsageError:
-    """A parser's complaint in our words."""
+def usage_error(message: str, command: str) -> UsageError:
+    """The parser's complaint in our words; what it suggests becomes the hint."""
+    hint = f"run {command} --help"
+    for pattern in (r"\.? Did you mean (.+)\?", r" \(Possible options: (.+)\)"):
+        if found := re.search(pattern, message):
+            message = message[: found.start()]
+            hint = f"did you mean {found[1].replace(', ', ' or ')}? {hint}"
     return UsageError(message[:1].lower() + message[1:].rstrip("."), hint=hint)
 
 

@@ -38,9 +38,7 @@ SlotName = Annotated[
     str | None, typer.Option("--name", metavar="NAME", help="What to call the key slot.", show_default=False)
 ]
 
-keys = typer.Typer(
-    help="List, add and remove what opens a repository.", rich_markup_mode=None, no_args_is_help=True
-)
+keys = typer.Typer(help="List, add and remove what opens a repository.", rich_markup_mode=None)
 
 
 def register(app: typer.Typer) -> None:
@@ -54,6 +52,7 @@ def register(app: typer.Typer) -> None:
 
 def init(
     context: typer.Context,
+    *,
     repo: Repo = None,
     kit: KitFile = None,
     no_kit: Annotated[
@@ -62,7 +61,9 @@ def init(
     ] = False,
     json: Json = False,
 ) -> int:
-    """Make a repository: try what the storage can do, make the keys, and hand out the recovery kit.
+    """Make a repository and its recovery kit.
+
+    Tries what the storage can really do, then makes the keys.
 
     The passphrase comes from HOLDFAST_PASSPHRASE, HOLDFAST_PASSPHRASE_FILE, HOLDFAST_PASSPHRASE_COMMAND, the
     settings, or the terminal, which asks twice.
@@ -101,9 +102,12 @@ def init(
 
 
 def list_keys(
-    context: typer.Context, repo: Repo = None, identity_file: IdentityFile = None, json: Json = False
+    context: typer.Context, *, repo: Repo = None, identity_file: IdentityFile = None, json: Json = False
 ) -> int:
-    """List the key slots: each is a passphrase or an age recipient that opens the repository."""
+    """List what opens the repository.
+
+    Each key slot is a passphrase or an age recipient.
+    """
     del json
     from holdfast.workflows.keys import list_keys as workflow
 
@@ -112,6 +116,7 @@ def list_keys(
 
 def add_key(
     context: typer.Context,
+    *,
     repo: Repo = None,
     recipient: Annotated[
         str | None,
@@ -138,7 +143,9 @@ def add_key(
     identity_file: IdentityFile = None,
     json: Json = False,
 ) -> int:
-    """Add a passphrase or a recipient that opens the repository, beside those that do.
+    """Add a passphrase or a recipient.
+
+    It opens the repository beside those that do already.
 
     \b
     Examples:
@@ -168,6 +175,7 @@ def add_key(
 
 def remove_key(
     context: typer.Context,
+    *,
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="The key slot, as `holdfast key list` names it.")
     ],
@@ -175,7 +183,9 @@ def remove_key(
     identity_file: IdentityFile = None,
     json: Json = False,
 ) -> int:
-    """Remove a key slot. The last one is never removed.
+    """Remove a key slot.
+
+    The last one is never removed.
 
     A removed key still opens older copies of the repository.
     """
@@ -191,12 +201,16 @@ def remove_key(
 
 def recovery_kit(
     context: typer.Context,
+    *,
     repo: Repo = None,
     kit: KitFile = None,
     identity_file: IdentityFile = None,
     json: Json = False,
 ) -> int:
-    """Make another recovery kit. Earlier kits stay valid until their slots are removed."""
+    """Make another recovery kit.
+
+    Earlier kits stay valid until their slots are removed.
+    """
     invocation = current(context)
     _check_kit_place(kit, json=json, without=False)
 

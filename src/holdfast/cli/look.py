@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -21,6 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def list_(
     context: typer.Context,
+    *,
     repo: Repo = None,
     source: Annotated[
         str | None,
@@ -35,7 +37,9 @@ def list_(
     identity_file: IdentityFile = None,
     json: Json = False,
 ) -> int:
-    """List the snapshots, oldest first, each with its state and the newest check of it.
+    """List the snapshots and their state.
+
+    Oldest first, each with its newest check.
 
     Exit code 4 if any could not be read: it is named, not left out.
 
@@ -63,13 +67,14 @@ def list_(
 
 def show(
     context: typer.Context,
+    *,
     snapshot: Snapshot = "latest",
     repo: Repo = None,
     source: LatestOf = None,
     identity_file: IdentityFile = None,
     json: Json = False,
 ) -> int:
-    """Show one snapshot: its facts, its tables, and what it does not hold.
+    """Show what one snapshot holds, and what it lacks.
 
     \b
     Examples:
@@ -90,10 +95,11 @@ def show(
 
 def verify(
     context: typer.Context,
+    *,
     snapshots: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SNAPSHOT]...",
+            metavar="SNAPSHOT",
             help="Ids, unambiguous beginnings of them, or `latest`. Left out: all.",
             show_default=False,
         ),
@@ -117,7 +123,9 @@ def verify(
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Check that the repository still holds what was written. Exit code 4 on any finding.
+    """Check that the repository holds what was written.
+
+    Exit code 4 on any finding; each names the object, the snapshots and the tables it touches.
 
     \b
     Examples:
@@ -136,13 +144,8 @@ def verify(
     with opened(invocation, place, identity_file) as repository:
         chosen = [resolve(repository, wanted, source=source) for wanted in snapshots or ()]
         with invocation.watching(quiet=quiet) as listener, invocation.stop.listening() as interrupted:
-            report = workflow.verify(
-                repository,
-                list(dict.fromkeys(chosen)) or None,
-                level=level,
-                listener=listener,
-                interrupted=interrupted,
-                **({} if jobs is None else {"jobs": jobs}),
-            )
+            check = partial(workflow.verify, level=level, listener=listener, interrupted=interrupted)
+            wanted = list(dict.fromkeys(chosen)) or None
+            report = check(repository, wanted, jobs=jobs) if jobs else check(repository, wanted)
     invocation.show(report)
     return EXIT_DAMAGED if report.findings else EXIT_FINE

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -40,7 +41,6 @@ app = typer.Typer(
     epilog=EPILOG,
     rich_markup_mode=None,  # rich's help costs a third of a second
     add_completion=True,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -49,6 +49,7 @@ app = typer.Typer(
 @app.callback()
 def _options(
     context: typer.Context,
+    *,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -96,6 +97,8 @@ def main(arguments: Sequence[str], stop: Stop) -> int:
         debug=os.environ.get("HOLDFAST_DEBUG", "") not in ("", "0"),
         json="--json" in arguments,
     )
+    if not arguments:
+        arguments = ["--help"]
     try:
         code = app(args=_hoist(arguments), prog_name="holdfast", standalone_mode=False, obj=invocation)
         return int(code or EXIT_FINE)
@@ -139,16 +142,15 @@ def _translate(error: BaseException, invocation: Invocation) -> BaseException:
         unreachable.__cause__ = error
         return unreachable
     if isinstance(error, typer.TyperException) and error.exit_code == EXIT_USAGE:
-        usage = usage_error(error.format_message(), _usage_hint(error, invocation))
+        usage = usage_error(error.format_message(), _command_of(error))
         usage.__cause__ = error
         return usage
     return error
 
 
-def _usage_hint(error: Exception, invocation: Invocation) -> str:
+def _command_of(error: Exception) -> str:
     context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "holdfast"
-    return f"run {path} --help"
+    return str(context.command_path) if context is not None else "holdfast"
 
 
 def _first_line(error: BaseException) -> str:
@@ -167,7 +169,7 @@ def _hoist(arguments: Sequence[str]) -> list[str]:
         elif argument == "--debug" or argument.startswith("--config="):
             hoisted.append(argument)
         elif argument == "--config":
-            hoisted += [argument, *_next(waiting)]
+            hoisted += [argument, *islice(waiting, 1)]
         else:
             rest.append(argument)
     return hoisted + rest

@@ -9,7 +9,7 @@ import typer
 Source: TypeAlias = Annotated[
     str | None,
     typer.Argument(
-        metavar="[SOURCE]",
+        metavar="SOURCE",
         help="A configured name or a URL. Left out: default_source, the only one configured, "
         "libpq's environment (PGHOST, PGSERVICE, ...), DATABASE_URL.",
         show_default=False,

@@ -71,6 +71,7 @@ def _backup(report: BackupReport) -> Parts:
     else:
         yield Text(f"snapshot {report.snapshot} committed", style=_GOOD)
     rate = size(report.bytes_read / report.seconds) if report.seconds > 0 else "-"
+    chunks = f"{counted(report.chunks_stored, 'new chunk')}, {number(report.chunks_reused)} reused"
     facts = [
         ("source", printable(report.source)),
         ("taken at", moment(report.taken_at)),
@@ -79,11 +80,7 @@ def _backup(report: BackupReport) -> Parts:
             f"{counted(report.tables, 'table')}, {counted(report.rows, 'row')}, {size(report.bytes_read)}",
         ),
         ("took", f"{duration(report.seconds)} ({rate}/s)"),
-        (
-            "stored",
-            f"{size(report.bytes_stored)} ({counted(report.chunks_stored, 'new chunk')}, "
-            f"{number(report.chunks_reused)} reused)",
-        ),
+        ("stored", f"{size(report.bytes_stored)} ({chunks})"),
     ]
     if report.parent:
         facts.append(("parent", report.parent))

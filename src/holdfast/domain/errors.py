@@ -77,6 +77,10 @@ class StorageUnusableError(UnreachableError):
     """The storage answers, but will never do what is asked: no such bucket or folder, a feature it lacks."""
 
 
+class TableBusyError(UnreachableError):
+    """A table could not be locked in time: another session holds or awaits a lock that excludes ours."""
+
+
 class SourceLostError(UnreachableError):
     """The connection that holds the snapshot's locks died; what was stored so far is reusable."""
 

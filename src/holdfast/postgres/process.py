@@ -111,15 +111,28 @@ class ServerProcess:
         self.kill()
 
     def kill(self) -> None:
-        """`kill -9` and wait for all of the server's processes; safe to repeat."""
+        """`kill -9` all of the server's processes and wait for them; safe to repeat.
+
+        Left alone, a busy session would go on for as long as its query lasts, and keep the data folder taken.
+        """
         if self._lifeline < 0:
             return
+        if self.running:
+            self._process.send_signal(signal.SIGSTOP)  # so that it starts no more of them meanwhile
+            for child in _children(self.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
         self._process.kill()
         self._process.wait()
-        _wait_for_end_of_file(self._lifeline, STOP_SECONDS)
+        ended = _wait_for_end_of_file(self._lifeline, STOP_SECONDS)
         os.close(self._lifeline)
         self._lifeline = -1
         self._tell_watchdog("stopped")
+        if not ended:
+            raise UnreachableError(
+                f"processes of the scratch server in {self._data.parent} still run {STOP_SECONDS} s after it was killed",
+                hint=f"look for them by: ps -ef | grep {self._data.parent}",
+            )
 
     def _spawn(self, command: Sequence[str], identity: Identity | None, held: int) -> subprocess.Popen[bytes]:
         with self._log_path.open("ab") as log:
@@ -227,9 +240,20 @@ def _start_watchdog(data: Path, doomed: Path | None) -> subprocess.Popen[bytes]:
     )
 
 
-def _wait_for_end_of_file(descriptor: int, timeout_seconds: float) -> None:
+def _children(pid: int) -> list[int]:
+    """The processes that `pid` started, where the system tells (Linux); otherwise they end in their own time."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if stat.read_text(errors="replace").rpartition(")")[2].split()[1] == str(pid):
+                found.append(int(stat.parent.name))
+    return found
+
+
+def _wait_for_end_of_file(descriptor: int, timeout_seconds: float) -> bool:
     deadline = time.monotonic() + timeout_seconds
     while (left := deadline - time.monotonic()) > 0:
         ready, _, _ = select.select([descriptor], [], [], left)
         if ready and not os.read(descriptor, 4096):
-            return
+            return True
+    return False

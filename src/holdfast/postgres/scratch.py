@@ -364,7 +364,7 @@ def _new_folder() -> Path:
     identity = unprivileged_identity()
     places = dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp"))  # noqa: S108  (mkdtemp makes it private)
     for place in places:
-        if Path(place).is_dir() and (identity is None or may_enter(Path(place), identity)):
+        if os.path.isdir(place) and (identity is None or may_enter(Path(place), identity)):
             return Path(tempfile.mkdtemp(prefix="holdfast-scratch-", dir=place))
     raise UnreachableError(
         f"no temporary folder that user {identity.name if identity else ''} can enter: tried {', '.join(places)}",

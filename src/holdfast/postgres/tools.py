@@ -334,7 +334,7 @@ def _toolset(folder: Path, origin: str) -> Toolset | None:
     """
     for witness in ("pg_dump", "postgres", "psql"):
         path = folder / witness
-        if not path.is_file():
+        if not os.path.isfile(path):  # unlike Path.is_file, False too where one may not look
             continue
         real = path.resolve()
         if real.name != witness or not _is_binary(real):
@@ -351,7 +351,7 @@ def _toolset(folder: Path, origin: str) -> Toolset | None:
 
 
 def _is_executable(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.X_OK)
+    return os.path.isfile(path) and os.access(path, os.X_OK)
 
 
 def _is_binary(path: Path) -> bool:

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from holdfast.domain.errors import DamagedError, RefusedError
 from holdfast.repository import layout
-from holdfast.repository.codec import moment, parse_moment
+from holdfast.repository.encoding import moment, parse_moment
 
 FORMAT_VERSION = 1
 KNOWN_FEATURES: frozenset[str] = frozenset()

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from holdfast.domain.errors import DamagedError, ObjectMissingError
 from holdfast.repository.blobs import missing
-from holdfast.repository.codec import FORMAT, MalformedError, from_bytes, to_bytes
+from holdfast.repository.encoding import FORMAT, MalformedError, from_bytes, to_bytes
 from holdfast.repository.seal import ObjectType, SealBrokenError, Sealer, read_header
 from holdfast.storage import Storage
 

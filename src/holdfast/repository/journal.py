@@ -14,8 +14,8 @@ from typing import Any
 
 from holdfast.domain.errors import DamagedError, ObjectExistsError
 from holdfast.repository import layout
-from holdfast.repository.codec import moment, parse_moment
 from holdfast.repository.documents import expect_name, read_document, seal_document
+from holdfast.repository.encoding import moment, parse_moment
 from holdfast.repository.seal import ObjectType, Sealer
 from holdfast.storage import Storage
 

@@ -44,12 +44,12 @@ _TEXT = """\
 #      variables or the cloud's own login; no password of the storage is in this kit).
 #   4. See what is there:
 #
-#        holdfast snapshots --repo {shell_address} --identity-file kit.txt
+#        holdfast list --repo {shell_address} --identity-file kit.txt
 #
-#   5. Restore the newest snapshot into an empty database:
+#   5. Bring the newest snapshot back into a new database:
 #
 #        holdfast restore latest --repo {shell_address} --identity-file kit.txt \\
-#          --into postgresql://USER@HOST/DATABASE
+#          --to postgresql://USER@HOST/NEW_DATABASE --create
 #
 # The identity (an age identity; docs/FORMAT.md tells how to use it without Holdfast):
 

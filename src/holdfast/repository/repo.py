@@ -15,14 +15,17 @@ from holdfast.domain.errors import (
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import BlobRef, LargeObject, Root, SnapshotSummary, TableManifest
 from holdfast.repository import layout
-from holdfast.repository.blobs import missing, open_blob, read_blob
-from holdfast.repository.codec import MalformedError, decode_large_objects, decode_root, decode_table
+from holdfast.repository.blobs import read_blob
 from holdfast.repository.config import Config, decode_config, digest_of
+from holdfast.repository.encoding import MalformedError
 from holdfast.repository.journal import Journal
 from holdfast.repository.keyring import Keyring, unlock
 from holdfast.repository.outcomes import Committed, Outcomes
+from holdfast.repository.packs import PackReader
+from holdfast.repository.root_codec import decode_root
 from holdfast.repository.seal import ObjectType, Sealer
 from holdfast.repository.secrets import Secrets
+from holdfast.repository.table_codec import decode_large_objects, decode_table
 from holdfast.repository.writers import Writers
 from holdfast.storage import Storage
 
@@ -87,36 +90,25 @@ class Repository:
             raise _malformed(ref, error) from error
 
     def tables(self, refs: Iterable[BlobRef]) -> Iterator[tuple[BlobRef, TableManifest]]:
-        """Many table manifests, each object fetched once: ten thousand small tables share a few packs."""
-        by_object: dict[str, list[BlobRef]] = {}
-        for ref in refs:
-            by_object.setdefault(ref.object_name, []).append(ref)
-        for group in by_object.values():
-            if len(group) == 1:
-                yield group[0], self.table(group[0])
-                continue
-            whole = memoryview(self._whole(group[0].object_name))
-            for ref in group:
-                sealed = whole[ref.offset : ref.offset + ref.length]
-                plaintext = open_blob(self.sealer, sealed, ObjectType.TABLE, ref)
-                try:
-                    yield ref, decode_table(plaintext)
-                except MalformedError as error:
-                    raise _malformed(ref, error) from error
-
-    def _whole(self, object_name: str) -> bytes:
-        try:
-            return self.storage.get(object_name)
-        except ObjectMissingError as error:
-            raise missing(object_name) from error
+        """Many table manifests, each pack fetched once: ten thousand small tables share a few."""
+        packs = PackReader(self.storage, self.sealer)
+        for ref in sorted(refs, key=lambda item: (item.object_name, item.offset)):
+            plaintext = packs.read(ObjectType.TABLE, ref)
+            try:
+                yield ref, decode_table(plaintext)
+            except MalformedError as error:
+                raise _malformed(ref, error) from error
 
     def large_objects(self, root: Root) -> Iterator[LargeObject]:
         for ref in root.large_objects.lists:
-            plaintext = read_blob(self.storage, self.sealer, ObjectType.LARGE_OBJECTS, ref)
-            try:
-                yield from decode_large_objects(plaintext)
-            except MalformedError as error:
-                raise _malformed(ref, error) from error
+            yield from self.large_object_list(ref)
+
+    def large_object_list(self, ref: BlobRef) -> tuple[LargeObject, ...]:
+        plaintext = read_blob(self.storage, self.sealer, ObjectType.LARGE_OBJECTS, ref)
+        try:
+            return decode_large_objects(plaintext)
+        except MalformedError as error:
+            raise _malformed(ref, error) from error
 
     def archive(self, root: Root) -> bytes:
         """The definitions as pg_dump wrote them: one custom-format archive."""

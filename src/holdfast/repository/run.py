@@ -16,10 +16,10 @@ from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import BlobRef, Root, SnapshotState, SnapshotSummary
 from holdfast.repository import layout
 from holdfast.repository.blobs import BlobWriter, md5_of, store_object
-from holdfast.repository.codec import encode_root
 from holdfast.repository.outcomes import Aborted, Committed
 from holdfast.repository.repo import Repository
 from holdfast.repository.reuse import LeftBlobs, find_left_blobs
+from holdfast.repository.root_codec import encode_root
 from holdfast.repository.seal import ObjectType
 from holdfast.repository.writers import HEARTBEAT_SECONDS, WriterRecord, is_dead, this_host
 

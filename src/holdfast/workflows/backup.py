@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,14 +22,15 @@ from holdfast.domain.manifest import ArchiveRef, LargeObjectsRef, Root, Snapshot
 from holdfast.domain.tables import TablePatterns, TierRule, tier_of
 from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.copy import ReadSpec
-from holdfast.postgres.schema import Definitions, DefinitionsDump
-from holdfast.postgres.session import Selection, Taken, open_source
-from holdfast.repository.codec import encode_large_objects, encode_table
+from holdfast.postgres.schema import Definitions, dump_definitions
+from holdfast.postgres.source import Selection, SourceSession, Taken, open_source
+from holdfast.postgres.tools import Tool, Version, dump_tool, find_tools
 from holdfast.repository.repo import Repository
 from holdfast.repository.reuse import LeftBlobs
 from holdfast.repository.run import Run, find_predecessors
 from holdfast.repository.seal import ObjectType
-from holdfast.workflows.capture import Capture, Captured, with_statements
+from holdfast.repository.table_codec import encode_large_objects, encode_table
+from holdfast.workflows.capture import LIVENESS_SECONDS, Capture, Captured, with_statements
 from holdfast.workflows.parent import Parent, ReusingWriter, load_parent
 from holdfast.workflows.reading import WorkerContext
 from holdfast.workflows.reports import BackupReport
@@ -166,41 +167,76 @@ class _Taking:
         self, started_at: datetime, make_executor: Callable[[int], Executor]
     ) -> tuple[Root, Captured, int]:
         self._listener(PhaseBegan(phase="locking tables"))
-        with open_source(
-            self._source.address,
-            snapshot=self._run.snapshot,
-            lock_timeout_seconds=self._options.lock_timeout_seconds,
-            listener=self._listener,
-            interrupted=self._interrupted,
-        ) as session:
-            taken = session.take(Selection(exclude_rows=self._source.exclude_rows))
-            with DefinitionsDump.start(
+        stop_dump = threading.Event()
+        with (
+            open_source(
                 self._source.address,
-                exported=taken.exported,
-                server_version=taken.database.server_version,
                 snapshot=self._run.snapshot,
                 lock_timeout_seconds=self._options.lock_timeout_seconds,
-                tool_folder=self._options.tool_folder,
-            ) as dump:
+                listener=self._listener,
+            ) as session,
+            ThreadPoolExecutor(1, thread_name_prefix="holdfast-definitions") as beside,
+        ):
+            tool = self._dump_tool(session)
+            taken = session.take(Selection(exclude_rows=self._source.exclude_rows))
+            dump = beside.submit(
+                dump_definitions,
+                session.address,
+                exported=taken.exported,
+                tool=tool,
+                lock_timeout_seconds=self._options.lock_timeout_seconds,
+                unreadable=taken.unreadable,
+                stop=stop_dump,
+            )
+            try:
                 self._listener(PhaseBegan(phase="reading rows"))
-                captured = self._capture(taken, session.check, make_executor)
+                captured = self._capture(session, taken, dump, make_executor)
                 self._listener(PhaseBegan(phase="reading definitions"))
-                definitions = dump.finish(self._interrupted)
+                definitions = self._wait_for(dump, session)
+            except BaseException:
+                stop_dump.set()
+                raise
             session.check()
         if self._interrupted.is_set():
             raise InterruptedRunError("interrupted; nothing was committed")
         self._listener(PhaseBegan(phase="committing"))
-        self.warnings = definitions.warnings
+        self.warnings = (*tool.warnings, *definitions.warnings)
         root, stored_bytes = self._assemble(started_at, taken, definitions, captured)
         return root, captured, captured.bytes_stored + stored_bytes
 
+    def _dump_tool(self, session: SourceSession) -> Tool:
+        folder = self._options.tool_folder
+        return dump_tool(
+            Version.from_number(session.server_version),
+            find_tools([folder] if folder else ()),
+            need_tls=session.address.need_tls,
+        )
+
+    def _wait_for(self, dump: Future[Definitions], session: SourceSession) -> Definitions:
+        while True:
+            done, _ = wait([dump], timeout=LIVENESS_SECONDS)
+            if done:
+                return dump.result()
+            if self._interrupted.is_set():
+                raise InterruptedRunError("interrupted while reading definitions; nothing was committed")
+            session.check()
+
     def _capture(
-        self, taken: Taken, still_alive: Callable[[], None], make_executor: Callable[[int], Executor]
+        self,
+        session: SourceSession,
+        taken: Taken,
+        dump: Future[Definitions],
+        make_executor: Callable[[int], Executor],
     ) -> Captured:
+        def still_alive() -> None:
+            session.check()
+            if dump.done():
+                dump.result()  # definitions that cannot be had make the rest pointless: say so now
+
         context = WorkerContext(
             snapshot=self._run.snapshot,
             read=ReadSpec(
-                address=self._source.address,
+                address=session.address,
                 exported=taken.exported,
                 client_encoding=taken.client_encoding,
                 application_name=f"holdfast/{self._run.snapshot}",

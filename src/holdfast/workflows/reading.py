@@ -74,7 +74,7 @@ def run_task(task: RangeTask) -> tuple[PartResult, ...]:
         lambda: layout.new_data_object(context.snapshot),
         level=context.level,
     )
-    reader.lock([part.table for part in task.parts])
+    reader.lock([part.table.name for part in task.parts])
     drafts = [_read_part(reader, writer, context, part) for part in task.parts]
     writer.finish()
     return tuple(draft.settle(writer) for draft in drafts)

@@ -100,6 +100,9 @@ class TierTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreReport:
+    """What came back. `left_out` names what the snapshot holds and the target did not get, with what to do
+    about it: a restore with any is partial."""
+
     snapshot: SnapshotId
     target: str
     seconds: float
@@ -108,6 +111,7 @@ class RestoreReport:
     bytes: int
     tiers: tuple[TierTime, ...]
     warnings: tuple[str, ...]
+    left_out: tuple[str, ...]
     safety_snapshot: SnapshotId | None
 
 

@@ -3,8 +3,9 @@
 --? database
 SELECT 'database' AS key, pg_get_userbyid(d.datdba) AS owner, pg_encoding_to_char(d.encoding) AS encoding, d.datcollate, d.datctype, d.datlocprovider, coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') AS locale,
        d.datconnlimit, d.datistemplate, d.datallowconn, shobj_description(d.oid, 'pg_database') AS comment,
-       (SELECT string_agg(format('%s by %s to %s%s', a.privilege_type, pg_get_userbyid(a.grantor), CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END, CASE WHEN a.is_grantable THEN ' with grant option' ELSE '' END), ', ' ORDER BY 1)
-          FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a WHERE a.grantee = 0 OR pg_get_userbyid(a.grantee) <> ALL ($ignored)) AS rights
+       array_to_string(ARRAY(SELECT format('%s by %s to %s%s', a.privilege_type, pg_get_userbyid(a.grantor), CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END,
+                                           CASE WHEN a.is_grantable THEN ' with grant option' ELSE '' END)
+                               FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a WHERE a.grantee = 0 OR pg_get_userbyid(a.grantee) <> ALL ($ignored) ORDER BY 1), ', ') AS rights
   FROM pg_database d WHERE d.datname = current_database();
 
 --? setting of the database
@@ -17,7 +18,7 @@ SELECT r.rolname AS key, r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreated
   FROM pg_roles r WHERE r.rolname !~ '^pg_' AND r.rolname <> ALL ($ignored);
 
 --? membership
-SELECT pg_get_userbyid(m.member) || ' in ' || pg_get_userbyid(m.roleid) AS key, bool_or(m.admin_option) AS admin, string_agg(CASE WHEN $cross THEN '' ELSE concat(to_jsonb(m) ->> 'inherit_option', ' ', to_jsonb(m) ->> 'set_option') END, ', ' ORDER BY 1) AS options
+SELECT pg_get_userbyid(m.member) || ' in ' || pg_get_userbyid(m.roleid) AS key, bool_or(m.admin_option) AS admin, bool_or((to_jsonb(m) ->> 'inherit_option')::bool) OR $cross AS inherit, bool_or((to_jsonb(m) ->> 'set_option')::bool) OR $cross AS set_role
   FROM pg_auth_members m WHERE pg_get_userbyid(m.member) <> ALL ($ignored) AND pg_get_userbyid(m.roleid) <> ALL ($ignored) GROUP BY 1;
 
 --? setting of a role

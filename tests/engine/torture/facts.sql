@@ -31,14 +31,17 @@ SELECT format('%I.%I', n.nspname, c.relname) AS key, i.indisunique, i.indisprima
 --? constraint
 -- Since version 18 every NOT NULL is a constraint; the column query compares those.
 SELECT format('%s %I on %s', k.contype, k.conname, coalesce(nullif(k.conrelid, 0)::regclass::text, k.contypid::regtype::text)) AS key,
-       k.condeferrable, k.condeferred, k.convalidated, k.connoinherit, k.confupdtype, k.confdeltype, k.confmatchtype, nullif(k.confrelid, 0)::regclass AS target,
-       k.conkey::text, k.confkey::text, k.confdelsetcols::text, coalesce(to_jsonb(k) ->> 'conenforced', 'true') AS enforced, coalesce(to_jsonb(k) ->> 'conperiod', 'false') AS period
+       k.condeferrable, k.condeferred, k.convalidated, k.contype = 'c' AND k.connoinherit AS no_inherit, k.confupdtype, k.confdeltype, k.confmatchtype, nullif(k.confrelid, 0)::regclass AS target,
+       ARRAY(SELECT a.attname FROM unnest(k.conkey) WITH ORDINALITY u (num, place) LEFT JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num ORDER BY u.place)::text AS columns,
+       ARRAY(SELECT a.attname FROM unnest(k.confkey) WITH ORDINALITY u (num, place) LEFT JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num ORDER BY u.place)::text AS target_columns,
+       ARRAY(SELECT a.attname FROM unnest(k.confdelsetcols) WITH ORDINALITY u (num, place) LEFT JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num ORDER BY u.place)::text AS set_columns,
+       coalesce(to_jsonb(k) ->> 'conenforced', 'true') AS enforced, coalesce(to_jsonb(k) ->> 'conperiod', 'false') AS period
   FROM pg_constraint k
  WHERE k.oid >= 16384 AND k.contype <> 'n'
    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.deptype = 'e' AND (d.classid, d.objid) IN (('pg_class'::regclass, k.conrelid), ('pg_type'::regclass, k.contypid)));
 
 --? trigger
-SELECT format('%I on %s', t.tgname, t.tgrelid::regclass) AS key, t.tgenabled, t.tgtype, t.tgfoid::regprocedure AS function, t.tgdeferrable, t.tginitdeferred, encode(t.tgargs, 'hex') AS arguments, t.tgattr::text
+SELECT format('%I on %s', t.tgname, t.tgrelid::regclass) AS key, t.tgenabled, t.tgtype, t.tgfoid::regprocedure AS function, t.tgdeferrable, t.tginitdeferred, encode(t.tgargs, 'hex') AS arguments, ARRAY(SELECT a.attname FROM unnest(t.tgattr::int2[]) WITH ORDINALITY u (num, place) LEFT JOIN pg_attribute a ON a.attrelid = t.tgrelid AND a.attnum = u.num ORDER BY u.place)::text AS columns
   FROM pg_trigger t WHERE NOT t.tgisinternal
    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = t.tgrelid AND d.deptype = 'e');
 
@@ -51,11 +54,11 @@ SELECT format('%I on %s', r.rulename, r.ev_class::regclass) AS key, r.ev_type, r
 
 --? policy
 SELECT format('%I on %s', p.polname, p.polrelid::regclass) AS key, p.polcmd, p.polpermissive,
-       (SELECT string_agg(CASE r WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(r) END, ', ' ORDER BY 1) FROM unnest(p.polroles) r) AS roles
+       ARRAY(SELECT CASE r WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(r) END FROM unnest(p.polroles) r ORDER BY 1)::text AS roles
   FROM pg_policy p;
 
 --? statistics
-SELECT format('%I.%I', n.nspname, s.stxname) AS key, s.stxrelid::regclass AS "table", s.stxkind::text, nullif(coalesce(s.stxstattarget, -1), -1) AS target, pg_get_userbyid(s.stxowner) AS owner, s.stxkeys::text
+SELECT format('%I.%I', n.nspname, s.stxname) AS key, s.stxrelid::regclass AS "table", s.stxkind::text, nullif(coalesce(s.stxstattarget, -1), -1) AS target, pg_get_userbyid(s.stxowner) AS owner, ARRAY(SELECT a.attname FROM unnest(s.stxkeys::int2[]) WITH ORDINALITY u (num, place) LEFT JOIN pg_attribute a ON a.attrelid = s.stxrelid AND a.attnum = u.num ORDER BY u.place)::text AS columns
   FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace;
 
 --? enum label
@@ -95,27 +98,31 @@ SELECT o.type || ' ' || o.identity AS key, d.description
    AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = d.classoid AND e.objid = d.objoid AND e.deptype = 'e');
 
 --? rights
-SELECT o.type || ' ' || o.identity AS key, right_of.text AS rights
-  FROM (SELECT 'pg_class'::regclass AS class, oid, 0 AS sub, coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)) AS acl FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
-        UNION ALL SELECT 'pg_class'::regclass, attrelid, attnum, attacl FROM pg_attribute WHERE attacl IS NOT NULL AND NOT attisdropped
-        UNION ALL SELECT 'pg_proc'::regclass, oid, 0, coalesce(proacl, acldefault('f', proowner)) FROM pg_proc
-        UNION ALL SELECT 'pg_type'::regclass, oid, 0, coalesce(typacl, acldefault('T', typowner)) FROM pg_type WHERE typelem = 0 AND typrelid = 0 AND typtype <> 'm'
-        UNION ALL SELECT 'pg_namespace'::regclass, oid, 0, coalesce(nspacl, acldefault('n', nspowner)) FROM pg_namespace
-        UNION ALL SELECT 'pg_language'::regclass, oid, 0, coalesce(lanacl, acldefault('l', lanowner)) FROM pg_language
-        UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid, 0, coalesce(fdwacl, acldefault('F', fdwowner)) FROM pg_foreign_data_wrapper
-        UNION ALL SELECT 'pg_foreign_server'::regclass, oid, 0, coalesce(srvacl, acldefault('S', srvowner)) FROM pg_foreign_server
-        UNION ALL SELECT 'pg_default_acl'::regclass, oid, 0, defaclacl FROM pg_default_acl) x,
-       pg_identify_object(x.class, x.oid, x.sub) o,
-       LATERAL (SELECT string_agg(format('%s by %s to %s%s', a.privilege_type, pg_get_userbyid(a.grantor), CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END, CASE WHEN a.is_grantable THEN ' with grant option' ELSE '' END), ', ' ORDER BY 1) AS text
-                  FROM aclexplode(x.acl) a WHERE a.privilege_type <> 'MAINTAIN' OR $maintain) right_of
- WHERE (x.oid >= 16384 OR x.class = 'pg_namespace'::regclass AND o.name = 'public' OR EXISTS (SELECT FROM pg_init_privs i WHERE i.classoid = x.class AND i.objoid = x.oid AND i.objsubid = x.sub AND i.privtype = 'i' AND i.initprivs IS DISTINCT FROM x.acl))
-   AND o.identity !~ '^pg_(toast|temp)' AND (x.oid >= 16384 OR NOT $cross);
+-- Every object of the database, and those of the server whose rights differ from what initdb gave them.
+SELECT o.type || ' ' || o.identity AS key,
+       array_to_string(ARRAY(SELECT format('%s by %s to %s%s', a.privilege_type, pg_get_userbyid(a.grantor), CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END,
+                                           CASE WHEN a.is_grantable THEN ' with grant option' ELSE '' END)
+                               FROM aclexplode(coalesce(x.acl, acldefault(x.kind, x.owner))) a WHERE (a.privilege_type <> 'MAINTAIN' OR $maintain) AND (a.grantee = 0 OR pg_get_userbyid(a.grantee) <> ALL ($ignored)) ORDER BY 1), ', ') AS rights
+  FROM (SELECT 'pg_class'::regclass AS class, oid, 0 AS sub, CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char" AS kind, relowner AS owner, relacl AS acl FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+        UNION ALL SELECT 'pg_class'::regclass, attrelid, attnum, 'c', 0, attacl FROM pg_attribute WHERE attacl IS NOT NULL AND NOT attisdropped
+        UNION ALL SELECT 'pg_proc'::regclass, oid, 0, 'f', proowner, proacl FROM pg_proc
+        UNION ALL SELECT 'pg_type'::regclass, oid, 0, 'T', typowner, typacl FROM pg_type WHERE typelem = 0 AND typrelid = 0 AND typtype <> 'm'
+        UNION ALL SELECT 'pg_namespace'::regclass, oid, 0, 'n', nspowner, nspacl FROM pg_namespace
+        UNION ALL SELECT 'pg_language'::regclass, oid, 0, 'l', lanowner, lanacl FROM pg_language
+        UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid, 0, 'F', fdwowner, fdwacl FROM pg_foreign_data_wrapper
+        UNION ALL SELECT 'pg_foreign_server'::regclass, oid, 0, 'S', srvowner, srvacl FROM pg_foreign_server
+        UNION ALL SELECT 'pg_default_acl'::regclass, oid, 0, 'r', 0, defaclacl FROM pg_default_acl) x
+       LEFT JOIN pg_init_privs i ON i.classoid = x.class AND i.objoid = x.oid AND i.objsubid = x.sub AND i.privtype = 'i',
+       pg_identify_object(x.class, x.oid, x.sub) o
+ WHERE (x.oid >= 16384 OR x.class = 'pg_namespace'::regclass AND o.name = 'public' OR NOT $cross AND x.acl IS NOT NULL AND x.acl IS DISTINCT FROM i.initprivs)
+   AND o.identity !~ '^pg_(toast|temp)';
 
 --? extension
 SELECT e.extname AS key, n.nspname, CASE WHEN $cross THEN '' ELSE e.extversion END AS version FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace;
 
 --? large object
 SELECT m.oid::text AS key, pg_get_userbyid(m.lomowner) AS owner, obj_description(m.oid, 'pg_largeobject') AS comment, length(lo_get(m.oid)) AS bytes, sha256(lo_get(m.oid)) AS sha256,
-       (SELECT string_agg(format('%s by %s to %s%s', a.privilege_type, pg_get_userbyid(a.grantor), CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END, CASE WHEN a.is_grantable THEN ' with grant option' ELSE '' END), ', ' ORDER BY 1)
-          FROM aclexplode(coalesce(m.lomacl, acldefault('L', m.lomowner))) a) AS rights
+       array_to_string(ARRAY(SELECT format('%s by %s to %s%s', a.privilege_type, pg_get_userbyid(a.grantor), CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END,
+                                           CASE WHEN a.is_grantable THEN ' with grant option' ELSE '' END)
+                               FROM aclexplode(coalesce(m.lomacl, acldefault('L', m.lomowner))) a WHERE a.grantee = 0 OR pg_get_userbyid(a.grantee) <> ALL ($ignored) ORDER BY 1), ', ') AS rights
   FROM pg_largeobject_metadata m;

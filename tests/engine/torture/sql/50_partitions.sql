@@ -23,9 +23,9 @@ INSERT INTO tor_parts.ranged SELECT i, '2018-06-01'::date + i * 7, (ARRAY['a', '
 CREATE INDEX only_parent ON ONLY tor_parts.ranged (v);
 ALTER TABLE tor_parts.ranged_2021 CLUSTER ON own_index;
 
-CREATE TABLE tor_parts.detached PARTITION OF tor_parts.ranged FOR VALUES FROM ('2030-01-01') TO ('2031-01-01');
+CREATE TABLE tor_parts.ranged_detached PARTITION OF tor_parts.ranged FOR VALUES FROM ('2030-01-01') TO ('2031-01-01');
 INSERT INTO tor_parts.ranged VALUES (900, '2030-05-05', 'detached');
-ALTER TABLE tor_parts.ranged DETACH PARTITION tor_parts.detached;
+ALTER TABLE tor_parts.ranged DETACH PARTITION tor_parts.ranged_detached;
 
 CREATE TABLE tor_parts.listed (k text COLLATE "C", v int) PARTITION BY LIST (k COLLATE "POSIX");
 CREATE TABLE tor_parts."listed ""odd"" %" PARTITION OF tor_parts.listed FOR VALUES IN ('it''s', E'new\nline', '\N', '');

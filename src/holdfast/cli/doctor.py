@@ -1,0 +1,92 @@
+"""`holdfast doctor` and `holdfast demo`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from holdfast.cli.invocation import Invocation, current, opened
+from holdfast.cli.options import IdentityFile, Json, Quiet, Repo, Source
+from holdfast.domain.errors import EXIT_FINE, EXIT_UNREACHABLE, UsageError
+
+if TYPE_CHECKING:
+    from holdfast.settings import RepositoryChoice, SourceChoice
+
+
+def register(app: typer.Typer) -> None:
+    app.command("doctor")(doctor)
+    app.command("demo")(demo)
+
+
+def doctor(
+    context: typer.Context,
+    *,
+    source: Source = None,
+    repo: Repo = None,
+    identity_file: IdentityFile = None,
+    json: Json = False,
+) -> int:
+    """Say what a backup would lack, and what mends it.
+
+    Looks at the role's rights, the server's version, the pooler, the client tools, and what the storage can do.
+    Writes nothing but a few probe objects to the storage. Exit code 6 if something is missing.
+
+    \b
+    Examples:
+      holdfast doctor
+      holdfast doctor postgresql://backup@db.example.org/shop --repo s3://bucket/backups
+    """
+    del json
+    invocation = current(context)
+    chosen, place = _choices(invocation, source, repo)
+
+    from holdfast import assemble
+    from holdfast.workflows import doctor as workflow
+
+    report = workflow.doctor(
+        address=None if chosen is None else (lambda: assemble.address_of(chosen)),
+        storage=None if place is None else (lambda: assemble.open_storage(place.settings)),
+        repository=None if place is None else (lambda: opened(invocation, place, identity_file)),
+    )
+    invocation.show(report)
+    return EXIT_FINE if report.fine else EXIT_UNREACHABLE
+
+
+def _choices(
+    invocation: Invocation, source: str | None, repo: str | None
+) -> tuple[SourceChoice | None, RepositoryChoice | None]:
+    """Whatever is named or can be found: a source, a repository, or both."""
+    settings = invocation.settings
+    chosen: SourceChoice | None = None
+    place: RepositoryChoice | None = None
+    try:
+        chosen = settings.pick_source(source)
+    except UsageError:
+        if source is not None or repo is None:
+            raise
+    try:
+        place = settings.pick_repository(repo, chosen.settings if chosen else None)
+    except UsageError:
+        if repo is not None:
+            raise
+    return chosen, place
+
+
+def demo(context: typer.Context, *, quiet: Quiet = False) -> int:
+    """Show it all on a throw-away server.
+
+    Backs up, destroys, restores and compares. Touches nothing else.
+
+    \b
+    Example:
+      holdfast demo
+    """
+    invocation = current(context)
+
+    from holdfast.workflows.demo import run_demo
+
+    with invocation.watching(quiet=quiet) as listener, invocation.stop.listening() as interrupted:
+        report = run_demo(listener=listener, interrupted=interrupted)
+    invocation.show(report)
+    return EXIT_FINE

@@ -1,0 +1,152 @@
+"""`holdfast restore`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from holdfast.cli.invocation import ask, current, opened
+from holdfast.cli.options import IdentityFile, Jobs, Json, LatestOf, Quiet, Repo, Snapshot
+from holdfast.domain.errors import EXIT_FINE, RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from holdfast.postgres.address import ServerAddress
+
+
+def register(app: typer.Typer) -> None:
+    app.command("restore")(restore)
+
+
+Patterns = Annotated[list[str] | None, typer.Option(metavar="PATTERN", show_default=False)]
+
+
+def restore(
+    context: typer.Context,
+    *,
+    snapshot: Snapshot,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="NAME|URL",
+            help="The database to restore into: a configured name or a URL. It must be empty.",
+            show_default=False,
+        ),
+    ],
+    create: Annotated[bool, typer.Option("--create", help="Create the database; it must not exist.")] = False,
+    replace: Annotated[
+        str | None,
+        typer.Option(
+            "--replace",
+            metavar="DATABASE",
+            help="Replace what is in the target. Say the target database's name, to show that you mean it; "
+            "`--replace ask` asks for it on the terminal. A safety snapshot is taken first.",
+            show_default=False,
+        ),
+    ] = None,
+    safety_snapshot: Annotated[
+        bool,
+        typer.Option(
+            "--safety-snapshot/--no-safety-snapshot", help="With --replace: first keep what is there."
+        ),
+    ] = True,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--table",
+            metavar="PATTERN",
+            help="Only these tables (`public.users`, `audit.*`); may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    exclude_table: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude-table",
+            metavar="PATTERN",
+            help="All but these tables; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    schema_only: Annotated[bool, typer.Option("--schema-only", help="Definitions without rows.")] = False,
+    data_only: Annotated[
+        bool, typer.Option("--data-only", help="Rows into definitions that are there already.")
+    ] = False,
+    jobs: Jobs = None,
+    no_owner: Annotated[
+        bool, typer.Option("--no-owner", help="Everything belongs to the role that restores.")
+    ] = False,
+    no_acl: Annotated[bool, typer.Option("--no-acl", help="Leave out GRANT and REVOKE.")] = False,
+    repo: Repo = None,
+    source: LatestOf = None,
+    identity_file: IdentityFile = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Bring a snapshot back into a database.
+
+    Into an empty one, or a new one with --create.
+
+    Tables with a tier come back first, with their indexes and constraints. Every chunk is checked before its rows
+    are sent; damage stops the restore and names the object.
+
+    \b
+    Examples:
+      holdfast restore latest --to postgresql://postgres@localhost/shop_copy --create
+      holdfast restore 01kahv3x --to staging --table 'public.orders*'
+      holdfast restore latest --to shop --replace shop
+      holdfast restore latest --to URL --repo s3://bucket/backups --identity-file recovery-kit.txt
+    """
+    del json
+    if schema_only and data_only:
+        raise UsageError("--schema-only and --data-only exclude each other", hint="leave one of them out")
+    if create and replace is not None:
+        raise UsageError("--create and --replace exclude each other", hint="leave one of them out")
+    invocation = current(context)
+    target = invocation.settings.pick_target(to)
+    place = invocation.settings.pick_repository(repo)
+
+    from holdfast import assemble
+    from holdfast.domain.tables import TablePatterns
+    from holdfast.workflows import restore as workflow
+    from holdfast.workflows.listing import resolve
+
+    address = assemble.address_of(target)
+    options = workflow.RestoreOptions(
+        create=create,
+        replace=_confirmed(replace, address),
+        include=TablePatterns(patterns=tuple(table)) if table else None,
+        exclude=TablePatterns(patterns=tuple(exclude_table)) if exclude_table else None,
+        schema_only=schema_only,
+        data_only=data_only,
+        jobs=jobs or target.settings.jobs or workflow.DEFAULT_JOBS,
+        owner=not no_owner,
+        acl=not no_acl,
+        safety_snapshot=safety_snapshot,
+    )
+    with opened(invocation, place, identity_file) as repository:
+        chosen = resolve(repository, snapshot, source=source)
+        with invocation.watching(quiet=quiet) as listener, invocation.stop.listening() as interrupted:
+            report = workflow.restore(
+                repository, chosen, address, options=options, listener=listener, interrupted=interrupted
+            )
+    invocation.show(report)
+    return EXIT_FINE
+
+
+def _confirmed(replace: str | None, address: ServerAddress) -> str | None:
+    """The database's name, as given or typed. Checked here first: nothing is touched if it is another's."""
+    if replace is None:
+        return None
+    typed = (
+        ask(f"type the name of the database to replace ({address.display()})")
+        if replace == "ask"
+        else replace
+    )
+    if typed != address.database:
+        raise RefusedError(
+            f"the target database is not called {typed!r}",
+            hint="give the name of the database that --to leads to, if that is the one to replace",
+        )
+    return typed

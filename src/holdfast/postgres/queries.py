@@ -1,0 +1,37 @@
+"""The named queries of queries.sql.
+
+A query begins with a line `-- name: …`; the comment lines after it say what it is for. Where a column exists only
+in some versions of the server, the line carries `-- since N` or `-- until N` (major versions, inclusive) and is
+left out elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from importlib.resources import files
+
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_VERSIONED = re.compile(r"^(?P<sql>.*?)\s*-- (?P<word>since|until) (?P<major>\d+)$")
+
+
+@lru_cache(maxsize=256)
+def query(name: str, server_version: int) -> str:
+    """The query as a server of `server_version` (server_version_num) understands it."""
+    major = server_version // 10_000
+    lines = []
+    for line in _texts()[name].splitlines():
+        found = _VERSIONED.match(line)
+        if found is None:
+            if not line.lstrip().startswith("--"):
+                lines.append(line)
+        elif (major >= int(found["major"])) if found["word"] == "since" else (major <= int(found["major"])):
+            lines.append(found["sql"])
+    return "\n".join(lines).strip()
+
+
+@lru_cache(maxsize=1)
+def _texts() -> dict[str, str]:
+    text = files("holdfast.postgres").joinpath("queries.sql").read_text(encoding="utf-8")
+    parts = _NAME.split(text)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))

@@ -1,0 +1,118 @@
+"""Table manifests and lists of large objects as JSON and back (docs/FORMAT.md, "Documents and manifests")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from holdfast.domain.manifest import ChunkRef, LargeObject, RangeRecord, TableManifest
+from holdfast.domain.ranges import PageRange
+from holdfast.domain.tables import Column
+from holdfast.repository.encoding import (
+    FORMAT,
+    Json,
+    MalformedError,
+    ObjectTable,
+    decode_blob,
+    decode_blobs,
+    decode_name,
+    encode_name,
+    from_bytes,
+    to_bytes,
+)
+
+
+def encode_table(manifest: TableManifest) -> bytes:
+    objects = ObjectTable()
+    ranges = [
+        [
+            record.pages.first,
+            record.pages.end,
+            record.rows,
+            [[*objects.reference(chunk.blob), chunk.rows] for chunk in record.chunks],
+        ]
+        for record in manifest.ranges
+    ]
+    return to_bytes(
+        {
+            "format": FORMAT,
+            "oid": manifest.oid,
+            "name": encode_name(manifest.name),
+            "columns": [[column.attnum, column.name, column.type_name] for column in manifest.columns],
+            "filenode": manifest.filenode,
+            "fingerprint": manifest.fingerprint,
+            "unlogged": manifest.unlogged,
+            "condition": manifest.condition,
+            "extension": manifest.extension,
+            "load_via": encode_name(manifest.load_via),
+            "pages_per_range": manifest.pages_per_range,
+            "objects": objects.rows(),
+            "ranges": ranges,
+        }
+    )
+
+
+def _decode_range(row: Json, objects: Json) -> RangeRecord:
+    first, end, rows, chunks = row
+    record = RangeRecord(
+        pages=PageRange(first=first, end=end),
+        rows=int(rows),
+        chunks=tuple(ChunkRef(blob=decode_blob(chunk[:5], objects), rows=int(chunk[5])) for chunk in chunks),
+    )
+    if sum(chunk.rows for chunk in record.chunks) != record.rows:
+        raise MalformedError("a range's rows are not the sum of its chunks' rows")
+    return record
+
+
+def _decode_table(document: Json) -> TableManifest:
+    objects = document["objects"]
+    return TableManifest(
+        oid=int(document["oid"]),
+        name=decode_name(document["name"]),
+        columns=tuple(
+            Column(attnum=int(attnum), name=str(name), type_name=str(type_name))
+            for attnum, name, type_name in document["columns"]
+        ),
+        filenode=document["filenode"],
+        fingerprint=document["fingerprint"],
+        unlogged=bool(document["unlogged"]),
+        condition=str(document["condition"]),
+        extension=document["extension"],
+        load_via=None if document["load_via"] is None else decode_name(document["load_via"]),
+        pages_per_range=int(document["pages_per_range"]),
+        ranges=tuple(_decode_range(row, objects) for row in document["ranges"]),
+    )
+
+
+def decode_table(data: bytes) -> TableManifest:
+    return from_bytes(data, _decode_table)
+
+
+def encode_large_objects(large_objects: Iterable[LargeObject]) -> bytes:
+    objects = ObjectTable()
+    rows = [
+        [
+            item.oid,
+            item.size_bytes,
+            [objects.reference(piece) for piece in item.pieces],
+            list(item.statements),
+        ]
+        for item in large_objects
+    ]
+    return to_bytes({"format": FORMAT, "objects": objects.rows(), "large_objects": rows})
+
+
+def _decode_large_objects(document: Json) -> tuple[LargeObject, ...]:
+    objects = document["objects"]
+    return tuple(
+        LargeObject(
+            oid=int(oid),
+            size_bytes=int(size_bytes),
+            pieces=decode_blobs(pieces, objects),
+            statements=tuple(map(str, statements)),
+        )
+        for oid, size_bytes, pieces, statements in document["large_objects"]
+    )
+
+
+def decode_large_objects(data: bytes) -> tuple[LargeObject, ...]:
+    return from_bytes(data, _decode_large_objects)

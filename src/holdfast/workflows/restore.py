@@ -1,0 +1,295 @@
+"""Restore: a snapshot into a new or an empty database, the vital tables first, every chunk checked before it
+is sent. A restore that did not end leaves a target that says so."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from holdfast.domain.errors import RefusedError, UsageError
+from holdfast.domain.events import Listener, Noticed, PhaseBegan, ignore
+from holdfast.domain.ids import SnapshotId
+from holdfast.domain.manifest import BlobRef, LargeObject, Root, TableEntry, TableManifest
+from holdfast.domain.tables import QualifiedName, TablePatterns
+from holdfast.postgres.address import ServerAddress
+from holdfast.postgres.archive import Archive
+from holdfast.postgres.rebuild import Rebuild
+from holdfast.postgres.rebuild_plan import (
+    LargeObjectLoad,
+    LargeObjectSupplier,
+    LoadPart,
+    RebuildMode,
+    RebuildPlan,
+    TableLoad,
+)
+from holdfast.postgres.selection import expand
+from holdfast.postgres.target import Target
+from holdfast.postgres.tools import find_tools
+from holdfast.repository.packs import PackReader
+from holdfast.repository.repo import Repository
+from holdfast.repository.seal import ObjectType
+from holdfast.workflows.backup import BackupOptions, BackupSource, backup, now_utc
+from holdfast.workflows.reports import RestoreReport, TierTime
+
+DEFAULT_JOBS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreOptions:
+    """`replace`: the target database's name, given again, to drop and rebuild it. `include` and `exclude` choose
+    tables. `owner`, `acl`: whether ownership and grants come back. `safety_snapshot`: of what gets replaced."""
+
+    create: bool = False
+    replace: str | None = None
+    include: TablePatterns | None = None
+    exclude: TablePatterns | None = None
+    schema_only: bool = False
+    data_only: bool = False
+    jobs: int = DEFAULT_JOBS
+    owner: bool = True
+    acl: bool = True
+    safety_snapshot: bool = True
+    tool_folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.schema_only and self.data_only:
+            raise UsageError("schema only and data only exclude each other", hint="give one of them, or none")
+        if self.data_only and (self.create or self.replace is not None):
+            raise UsageError(
+                "data only needs tables that are there",
+                hint="leave out --create and --replace, or --data-only",
+            )
+
+    @property
+    def mode(self) -> RebuildMode:
+        if self.schema_only:
+            return RebuildMode.SCHEMA_ONLY
+        return RebuildMode.DATA_ONLY if self.data_only else RebuildMode.WHOLE
+
+
+def restore(
+    repository: Repository,
+    snapshot: SnapshotId,
+    address: ServerAddress,
+    *,
+    options: RestoreOptions,
+    listener: Listener = ignore,
+    interrupted: threading.Event | None = None,
+    clock: Callable[[], datetime] = now_utc,
+) -> RestoreReport:
+    """Bring a snapshot back. Everything that can be refused is refused before the target is touched.
+
+    Raises `DamagedError` before a wrong row is committed, `RefusedError` for a target that is not empty.
+    """
+    began = time.monotonic()
+    stop = interrupted or threading.Event()
+    listener(PhaseBegan(phase="reading the snapshot"))
+    reading = _Snapshot.read(repository, snapshot)
+    with tempfile.TemporaryDirectory(prefix="holdfast-") as folder:
+        archive = Path(folder) / "definitions.dump"
+        archive.write_bytes(repository.archive(reading.root))
+        plan = _make_plan(reading, archive, options)
+        target = Target(address)
+        safety = _make_room(repository, reading.root, target, address, options, listener, stop, clock)
+        rebuilt = Rebuild(
+            plan,
+            address,
+            toolsets=find_tools([options.tool_folder] if options.tool_folder else ()),
+            rows=reading.rows,
+            listener=listener,
+            interrupted=stop,
+        ).run()
+    return RestoreReport(
+        snapshot=snapshot,
+        target=address.display(),
+        seconds=time.monotonic() - began,
+        tables=rebuilt.tables,
+        rows=rebuilt.rows,
+        bytes=rebuilt.bytes,
+        tiers=tuple(TierTime(tier=item.tier, seconds=item.seconds) for item in rebuilt.tiers),
+        warnings=rebuilt.warnings,
+        left_out=rebuilt.left_out,
+        safety_snapshot=safety,
+    )
+
+
+def _make_room(
+    repository: Repository,
+    root: Root,
+    target: Target,
+    address: ServerAddress,
+    options: RestoreOptions,
+    listener: Listener,
+    stop: threading.Event,
+    clock: Callable[[], datetime],
+) -> SnapshotId | None:
+    """See to it that the target is there and may be written; returns the safety snapshot, if one was taken."""
+    safety = None
+    if options.replace is not None:
+        safety = _replace(repository, target, address, options, listener, stop, clock)
+        target.create(root.database, owner=options.owner)
+    elif options.create:
+        if target.exists():
+            raise RefusedError(
+                f"database {address.database} exists already at {address.display()}",
+                hint=f"leave out --create if it is empty, or replace it with --replace {address.database}",
+            )
+        target.create(root.database, owner=options.owner)
+    if options.mode is not RebuildMode.DATA_ONLY:
+        target.check_ready(source_version=root.database.server_version)
+    return safety
+
+
+def _replace(
+    repository: Repository,
+    target: Target,
+    address: ServerAddress,
+    options: RestoreOptions,
+    listener: Listener,
+    stop: threading.Event,
+    clock: Callable[[], datetime],
+) -> SnapshotId | None:
+    if options.replace != address.database:
+        raise RefusedError(
+            f"--replace names {options.replace}, but the target database is {address.database}",
+            hint=f"give --replace {address.database} if that is the one to lose its content",
+        )
+    if not target.exists():
+        return None
+    target.check_can_drop()
+    safety = None
+    if (unfinished := target.unfinished_restore()) is not None:
+        text = f"what gets replaced is {unfinished}: no safety snapshot of it is taken"
+        listener(Noticed(message=text))
+    elif options.safety_snapshot:
+        listener(PhaseBegan(phase=f"taking a safety snapshot of {address.database}"))
+        report = backup(
+            BackupSource(name=f"before-restore-{address.database}", address=address),
+            repository,
+            options=BackupOptions(tags=("safety",), jobs=options.jobs, tool_folder=options.tool_folder),
+            listener=listener,
+            interrupted=stop,
+            clock=clock,
+        )
+        missing = [entry for entry in report.coverage if entry.status == "failed"]
+        if missing:
+            raise RefusedError(
+                f"the safety snapshot {report.snapshot} of {address.database} lacks {len(missing)} things, "
+                f"{missing[0].kind} {missing[0].name} among them",
+                hint="connect as a role that may read everything, or give --no-safety-snapshot",
+            )
+        safety = report.snapshot
+        listener(Noticed(message=f"safety snapshot {safety} holds what gets replaced"))
+    target.drop()
+    return safety
+
+
+class _Snapshot:
+    """A snapshot with its manifests at hand, and its rows on demand, checked."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        root: Root,
+        tables: Mapping[QualifiedName, tuple[TableEntry, TableManifest]],
+    ) -> None:
+        self.repository = repository
+        self.root = root
+        self.tables = tables
+        self._packs = PackReader(repository.storage, repository.sealer)
+
+    @classmethod
+    def read(cls, repository: Repository, snapshot: SnapshotId) -> _Snapshot:
+        root = repository.root(repository.summary(snapshot))
+        by_ref = dict(repository.tables(entry.manifest for entry in root.tables))
+        tables = {entry.name: (entry, by_ref[entry.manifest]) for entry in root.tables}
+        return cls(repository, root, tables)
+
+    def rows(self, table: TableLoad, parts: range) -> Iterator[bytes]:
+        """The rows of some ranges of a table, chunk by chunk, each one's identity checked."""
+        _, manifest = self.tables[table.name]
+        for record in manifest.ranges[parts.start : parts.stop]:
+            for chunk in record.chunks:
+                yield self._packs.read(ObjectType.CHUNK, chunk.blob)
+
+    def large_objects(self, ref: BlobRef) -> LargeObjectSupplier:
+        def supply() -> Iterator[LargeObjectLoad]:
+            for item in self.repository.large_object_list(ref):
+                yield LargeObjectLoad(
+                    oid=item.oid,
+                    size_bytes=item.size_bytes,
+                    statements=item.statements,
+                    pieces=self._pieces(item),
+                )
+
+        return supply
+
+    def _pieces(self, item: LargeObject) -> Iterator[bytes]:
+        for piece in item.pieces:
+            yield self._packs.read(ObjectType.CHUNK, piece)
+
+
+def _make_plan(reading: _Snapshot, archive: Path, options: RestoreOptions) -> RebuildPlan:
+    root = reading.root
+    only = _chosen(reading, archive, options)
+    loads = tuple(
+        _table_load(entry, manifest)
+        for name, (entry, manifest) in reading.tables.items()
+        if only is None or name in only
+    )
+    whole = only is None
+    return RebuildPlan(
+        snapshot=root.snapshot,
+        archive=archive,
+        database=root.database,
+        encoding=root.database.encoding,
+        tables=loads,
+        sequences=root.sequences,
+        large_objects=[reading.large_objects(ref) for ref in root.large_objects.lists] if whole else (),
+        matviews=root.matviews,
+        roles=root.roles,
+        memberships=root.memberships,
+        mode=options.mode,
+        only_tables=only,
+        jobs=options.jobs,
+        owner=options.owner,
+        acl=options.acl,
+    )
+
+
+def _chosen(reading: _Snapshot, archive: Path, options: RestoreOptions) -> frozenset[QualifiedName] | None:
+    """The tables meant, or None for the whole snapshot. A pattern that names nothing is an error."""
+    if options.include is None and options.exclude is None:
+        return None
+    definitions = Archive.parse(archive)
+    every = options.include or TablePatterns(patterns=("*.*",))
+    chosen = expand(definitions, every)
+    if options.exclude is not None:
+        chosen -= expand(definitions, options.exclude)
+    if not chosen:
+        known = ", ".join(sorted(map(str, reading.tables))[:8])
+        raise UsageError(
+            f"no table of snapshot {reading.root.snapshot} is meant by the patterns given",
+            hint=f"its tables are {known}; holdfast show names them all",
+        )
+    return chosen
+
+
+def _table_load(entry: TableEntry, manifest: TableManifest) -> TableLoad:
+    return TableLoad(
+        name=entry.name,
+        columns=tuple(column.name for column in manifest.columns),
+        parts=tuple(
+            LoadPart(rows=record.rows, plain_bytes=sum(chunk.blob.plain_bytes for chunk in record.chunks))
+            for record in manifest.ranges
+        ),
+        tier=entry.tier,
+        load_via=manifest.load_via,
+        condition=manifest.condition,
+        extension=manifest.extension,
+    )

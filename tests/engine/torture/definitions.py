@@ -1,0 +1,127 @@
+"""Compare two databases' definitions by what one pg_dump writes about both.
+
+The text is cut into entries at pg_dump's own headers and compared as a multiset, since the order of entries of equal
+rank follows oids. Between different majors the server prints the same view differently, so the source is not compared
+with the target directly: its definitions are first restored into a scratch database beside the target, by pg_restore
+alone, and that reference is what the target must equal.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import secrets
+import subprocess
+import tempfile
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import TypeAlias
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from .build import create_database, drop_database
+
+HEADER = re.compile(r"^--\n-- Name: (.*); Type: (.*); Schema: (.*); Owner: (.*)\n--\n", re.MULTILINE)
+
+Entries: TypeAlias = "dict[str, Counter[str]]"
+"""Header → how often each body appears under it."""
+
+
+def compare_definitions(source_dsn: str, target_dsn: str, *, pg_dump: Path, cross_version: bool) -> list[str]:
+    """Return what differs, entry by entry."""
+    target = _entries(_dump(target_dsn, pg_dump))
+    if not cross_version:
+        return _differences(_entries(_dump(source_dsn, pg_dump)), target)
+    source = _entries(_dump(source_dsn, pg_dump))
+    found = [
+        f"definition only in {'source' if missing else 'target'}: {header}"
+        for headers, missing in ((source.keys() - target.keys(), True), (target.keys() - source.keys(), False))
+        for header in sorted(headers)
+    ]
+    name = f"reference_{secrets.token_hex(6)}"
+    try:
+        reference = create_database(target_dsn, name, encoding=_encoding(source_dsn))
+        _restore(source_dsn, reference, pg_dump)
+        found += _differences(_entries(_dump(reference, pg_dump)), target)
+    finally:
+        drop_database(target_dsn, name)
+    return found
+
+
+def _dump(dsn: str, pg_dump: Path) -> str:
+    """pg_dump's text of the definitions; SQL_ASCII bytes come back one character each."""
+    encoding = _encoding(dsn)
+    written = _call([str(pg_dump), "--schema-only", f"--encoding={encoding}"], dsn)
+    return written.decode("utf-8" if encoding == "UTF8" else "latin-1")
+
+
+def _restore(source_dsn: str, target_dsn: str, pg_dump: Path) -> None:
+    """Definitions through an archive into an empty database; any complaint of pg_restore raises."""
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "definitions.dump"
+        archive.write_bytes(_call([str(pg_dump), "--schema-only", "--format=custom"], source_dsn))
+        restore = pg_dump.with_name("pg_restore")
+        _call([str(restore), "--exit-on-error", str(archive)], target_dsn)
+
+
+def _call(command: list[str], dsn: str) -> bytes:
+    parameters = conninfo_to_dict(dsn)
+    password = parameters.pop("password", None)
+    environment = {**os.environ, "LC_ALL": "C"} | ({"PGPASSWORD": str(password)} if password else {})
+    command = [command[0], f"--dbname={make_conninfo('', **parameters)}", *command[1:]]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{Path(command[0]).name} failed: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
+
+
+def _encoding(dsn: str) -> str:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        found = connection.info.parameter_status("server_encoding")
+    return found if found == "SQL_ASCII" else "UTF8"
+
+
+def _entries(text: str) -> Entries:
+    """Cut the text at its headers, and drop what only says how or when it was written."""
+    entries: Entries = defaultdict(Counter)
+    # A random token stands around the text, in the first and the last of such lines.
+    text = re.sub(r"\\restrict \w+\n", "", text, count=1)
+    text = re.sub(r"\\unrestrict \w+\s*\Z", "", text)
+    text = re.sub(r"-- Dumped (from database|by pg_dump) version .*\n", "", text, count=2)
+    marks = [*HEADER.finditer(text)]
+    starts = [mark.start() for mark in marks] + [len(text)]
+    entries["preamble"][_body(text[: starts[0]])] += 1
+    for mark, end in zip(marks, starts[1:], strict=True):
+        name, kind, schema, owner = mark.groups()
+        entries[f"{kind} {schema}.{name} owned by {owner}"][_body(text[mark.end() : end])] += 1
+    return entries
+
+
+def _body(text: str) -> str:
+    """The entry without the settings that pg_dump writes for the entry after it (facts.sql compares access methods)."""
+    text = text.replace("--\n-- PostgreSQL database dump complete\n--\n", "").strip()
+    while True:
+        shorter = re.sub(r"\n*^SET default_(tablespace|table_access_method) = .*;\Z", "", text, flags=re.MULTILINE).strip()
+        if shorter == text:
+            return text
+        text = shorter
+
+
+def _differences(source: Entries, target: Entries) -> list[str]:
+    found = []
+    for header in sorted(source.keys() | target.keys()):
+        ours, theirs = source.get(header, Counter()), target.get(header, Counter())
+        if ours == theirs:
+            continue
+        lines = difflib.unified_diff(
+            "\n".join((ours - theirs).elements()).splitlines(),
+            "\n".join((theirs - ours).elements()).splitlines(),
+            "source",
+            "target",
+            lineterm="",
+            n=1,
+        )
+        found.append(f"definition of {header}: " + "\n    ".join([*lines][:30]))
+    return found
