@@ -1,4 +1,7 @@
-"""The one place that picks implementations: settings become opened storages, repositories and addresses."""
+"""The one place that picks implementations: settings become opened storages, repositories and addresses.
+
+What talks to PostgreSQL is imported late: listing and verifying a repository need none of it.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holdfast.domain.errors import RefusedError, UsageError
 from holdfast.domain.tables import TablePatterns
-from holdfast.postgres.address import ServerAddress
 from holdfast.repository import layout
 from holdfast.repository.keyring import unlock
 from holdfast.repository.repo import Repository, read_config
@@ -22,7 +25,12 @@ from holdfast.storage import Storage
 from holdfast.storage.probe import Abilities, probe
 from holdfast.storage.spec import StorageSpec
 from holdfast.storage.wrap import Retrying
-from holdfast.workflows.backup import BackupOptions, BackupSource
+
+if TYPE_CHECKING:
+    from holdfast.postgres.address import ServerAddress
+    from holdfast.workflows.backup import BackupOptions, BackupSource
+
+_LIBPQ_ENVIRONMENT = "application_name=holdfast"  # words that leave everything to libpq
 
 Prompt = Callable[[], str]
 
@@ -107,12 +115,16 @@ def probe_storage(settings: RepositorySettings) -> Abilities:
 
 
 def address_of(choice: SourceChoice) -> ServerAddress:
-    """Where the database is; an empty URL is libpq's own environment."""
-    return ServerAddress.parse(choice.settings.url)
+    """Where the database is. Raises `UsageError`."""
+    from holdfast.postgres.address import ServerAddress
+
+    return ServerAddress.parse(choice.settings.url or _LIBPQ_ENVIRONMENT)
 
 
 def source_of(choice: SourceChoice, *, exclude_rows: tuple[str, ...] = ()) -> BackupSource:
     """The source as `backup` takes it. One without a configured name is called by its host and database."""
+    from holdfast.workflows.backup import BackupSource
+
     address = address_of(choice)
     patterns = (*choice.settings.exclude_rows, *exclude_rows)
     return BackupSource(
@@ -132,6 +144,8 @@ def backup_options(
     lock_timeout_seconds: float | None = None,
 ) -> BackupOptions:
     """What was asked for, then what is configured, then the workflow's own defaults."""
+    from holdfast.workflows.backup import BackupOptions
+
     options = BackupOptions(tags=tuple(dict.fromkeys((*settings.tags, *tags))), full=full)
     if (chosen := jobs or settings.jobs) is not None:
         options = replace(options, jobs=chosen)

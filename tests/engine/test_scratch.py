@@ -134,7 +134,7 @@ def test_killed_server_comes_back_with_what_was_committed(server: ScratchServer)
 
 def test_killing_it_ends_busy_sessions_too(server: ScratchServer) -> None:
     """Killing it ends a session in the midst of a long query too, so that it can start again at once."""
-    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+    with contextlib.closing(psycopg.connect(server.dsn(), autocommit=True)) as connection:
         (session,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
         connection.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 1000000000)")
         watching = f"SELECT 1 FROM pg_stat_activity WHERE pid = {session} AND state = 'active'".encode()

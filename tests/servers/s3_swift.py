@@ -16,7 +16,8 @@ from typing import Any
 from servers.process import BUCKET, PYTHON_ENVIRONMENT, Server, python_server, running, wait_for_line
 
 ACCESS = {"access_key_id": "test:writer", "secret_access_key": "swift-secret"}
-STRANGER = {"access_key_id": "other:stranger", "secret_access_key": "swift-stranger-secret"}
+READER = {"access_key_id": "test:reader", "secret_access_key": "swift-reader-secret"}
+"""May list and read, but neither write nor delete."""
 
 _SWIFT_CONF = """
 [swift-hash]
@@ -58,7 +59,7 @@ location = us-east-1
 [filter:tempauth]
 use = egg:swift#tempauth
 user_test_writer = swift-secret .admin
-user_other_stranger = swift-stranger-secret
+user_test_reader = swift-reader-secret
 [filter:bulk]
 use = egg:swift#bulk
 [filter:slo]
@@ -136,7 +137,8 @@ def _make_bucket(app: Any, bucket: str) -> None:
     from swift.common.swob import Request  # type: ignore[import-untyped]
 
     inside = {"REQUEST_METHOD": "PUT", "swift.authorize_override": True, "swift_owner": True}
-    answer = Request.blank(f"/v1/AUTH_test/{bucket}", environ=inside).get_response(app)
+    rights = {"X-Container-Read": READER["access_key_id"]}
+    answer = Request.blank(f"/v1/AUTH_test/{bucket}", environ=inside, headers=rights).get_response(app)
     if answer.status_int not in {201, 202}:
         raise RuntimeError(f"no bucket: {answer.status} {answer.body!r}")
 

@@ -142,6 +142,7 @@ def _restore(report: RestoreReport) -> Document:
         "tiers": [{"tier": tier.tier.value, "seconds": round(tier.seconds, 3)} for tier in report.tiers],
         "warnings": list(report.warnings),
         "bytes": report.bytes,
+        "left_out": list(report.left_out),
         "safety_snapshot": report.safety_snapshot,
     }
 

@@ -82,9 +82,9 @@ def init(
     from holdfast import assemble
     from holdfast.workflows.keys import init_repository
 
-    assemble.require_no_repository(place.settings)
-    passphrase = _new_passphrase(find_secrets_for(place.settings, None))
     with _kit_file(kit) as deliver:
+        assemble.require_no_repository(place.settings)
+        passphrase = _new_passphrase(find_secrets_for(place.settings, None))
         abilities = assemble.probe_storage(place.settings)
         with assemble.open_storage(place.settings, create_once=abilities.create_once) as storage:
             report = init_repository(

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import singledispatch
-from typing import TYPE_CHECKING, TextIO, TypeAlias
+from typing import TextIO, TypeAlias
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -32,9 +32,6 @@ from holdfast.workflows.reports import (
     VerifyReport,
 )
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
 _LOUD = "bold red"
 _CAREFUL = "yellow"
 _GOOD = "green"
@@ -54,7 +51,7 @@ def render(stream: TextIO, parts: Iterable[RenderableType]) -> None:
         console.print(part, soft_wrap=isinstance(part, Text), width=width)
 
 
-Parts: TypeAlias = "Iterator[RenderableType]"
+Parts: TypeAlias = Iterator[RenderableType]
 
 
 @singledispatch
@@ -169,6 +166,9 @@ def _verify(report: VerifyReport) -> Parts:
         f"{counted(len(report.snapshots), 'snapshot')}, {counted(report.objects, 'object')}, "
         f"{size(report.bytes)} checked at level {report.level} in {duration(report.seconds)}"
     )
+    if not report.findings and not report.snapshots:
+        yield Text("no snapshots yet: only the repository's history was checked", style=_CAREFUL)
+        return
     if not report.findings:
         yield Text(f"no findings: {scope}", style=_GOOD)
         if report.level < 3:
@@ -194,7 +194,10 @@ _LEVEL_LIMITS = {
 
 @text_of.register
 def _restore(report: RestoreReport) -> Parts:
-    yield Text(f"snapshot {report.snapshot} restored", style=_GOOD if not report.warnings else _CAREFUL)
+    if report.left_out:
+        yield Text(f"PARTIAL: snapshot {report.snapshot} restored, but not all of it", style=_LOUD)
+    else:
+        yield Text(f"snapshot {report.snapshot} restored", style=_GOOD)
     facts = [
         ("into", printable(report.target)),
         ("holds", f"{counted(report.tables, 'table')}, {counted(report.rows, 'row')}, {size(report.bytes)}"),
@@ -206,6 +209,8 @@ def _restore(report: RestoreReport) -> Parts:
     if report.safety_snapshot:
         facts.append(("safety", f"what was there before is snapshot {report.safety_snapshot}"))
     yield _facts(facts)
+    for item in report.left_out:
+        yield Text.assemble(("  MISSING ", _LOUD), printable(item))
     yield from _warnings(report.warnings)
 
 

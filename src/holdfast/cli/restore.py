@@ -8,7 +8,7 @@ import typer
 
 from holdfast.cli.invocation import ask, current, opened
 from holdfast.cli.options import IdentityFile, Jobs, Json, LatestOf, Quiet, Repo, Snapshot
-from holdfast.domain.errors import EXIT_FINE, RefusedError, UsageError
+from holdfast.domain.errors import EXIT_FINE, EXIT_PARTIAL, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from holdfast.postgres.address import ServerAddress
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     app.command("restore")(restore)
-
-
-Patterns = Annotated[list[str] | None, typer.Option(metavar="PATTERN", show_default=False)]
 
 
 def restore(
@@ -41,7 +38,7 @@ def restore(
             "--replace",
             metavar="DATABASE",
             help="Replace what is in the target. Say the target database's name, to show that you mean it; "
-            "`--replace ask` asks for it on the terminal. A safety snapshot is taken first.",
+            "`--replace -` asks for it on the terminal. A safety snapshot is taken first.",
             show_default=False,
         ),
     ] = None,
@@ -99,8 +96,6 @@ def restore(
       holdfast restore latest --to URL --repo s3://bucket/backups --identity-file recovery-kit.txt
     """
     del json
-    if schema_only and data_only:
-        raise UsageError("--schema-only and --data-only exclude each other", hint="leave one of them out")
     if create and replace is not None:
         raise UsageError("--create and --replace exclude each other", hint="leave one of them out")
     invocation = current(context)
@@ -132,7 +127,7 @@ def restore(
                 repository, chosen, address, options=options, listener=listener, interrupted=interrupted
             )
     invocation.show(report)
-    return EXIT_FINE
+    return EXIT_PARTIAL if report.left_out else EXIT_FINE
 
 
 def _confirmed(replace: str | None, address: ServerAddress) -> str | None:

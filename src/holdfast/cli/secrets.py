@@ -24,7 +24,9 @@ _IN_KEYWORDS = re.compile(
     r"('(?:[^'\\]|\\.)*'|[^\s'&]+)",
     re.IGNORECASE,
 )
-_SECRET_NAME = re.compile(r"PASSW|PASSPHRASE(?!_)|SECRET|TOKEN|(?:ACCOUNT|API|PRIVATE)_?KEY", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"(?!.*_FILE$).*(?:PASSW|PASSPHRASE(?!_)|SECRET|TOKEN|(?:ACCOUNT|API|PRIVATE)_?KEY)", re.IGNORECASE
+)
 
 
 def find_secrets(arguments: Iterable[str], environ: Mapping[str, str]) -> frozenset[str]:
@@ -32,7 +34,7 @@ def find_secrets(arguments: Iterable[str], environ: Mapping[str, str]) -> frozen
     found: set[str] = set()
     for text in (*arguments, *environ.values()):
         found.update(_within(text))
-    found.update(value for name, value in environ.items() if _SECRET_NAME.search(name))
+    found.update(value for name, value in environ.items() if _SECRET_NAME.match(name))
     return frozenset(secret for raw in found for secret in (raw, unquote(raw)) if len(secret) >= _SHORTEST)
 
 

@@ -130,8 +130,8 @@ class ServerProcess:
         self._tell_watchdog("stopped")
         if not ended:
             raise UnreachableError(
-                f"processes of the scratch server in {self._data.parent} still run {STOP_SECONDS} s after it was killed",
-                hint=f"look for them by: ps -ef | grep {self._data.parent}",
+                f"the server in {self._data.parent} still has processes {STOP_SECONDS} s after it was killed",
+                hint=f"look for them by ps -ef | grep {self._data.parent}",
             )
 
     def _spawn(self, command: Sequence[str], identity: Identity | None, held: int) -> subprocess.Popen[bytes]:

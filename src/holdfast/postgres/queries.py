@@ -1,4 +1,4 @@
-"""The named queries of queries.sql.
+"""The named queries of the .sql files: queries.sql for sources, target.sql for targets.
 
 A query begins with a line `-- name: …`; the comment lines after it say what it is for. Where a column exists only
 in some versions of the server, the line carries `-- since N` or `-- until N` (major versions, inclusive) and is
@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from importlib.resources import files
+
+FILES = ("queries.sql", "target.sql")
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _VERSIONED = re.compile(r"^(?P<sql>.*?)\s*-- (?P<word>since|until) (?P<major>\d+)$")
@@ -32,6 +34,9 @@ def query(name: str, server_version: int) -> str:
 
 @lru_cache(maxsize=1)
 def _texts() -> dict[str, str]:
-    text = files("holdfast.postgres").joinpath("queries.sql").read_text(encoding="utf-8")
-    parts = _NAME.split(text)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+    found: dict[str, str] = {}
+    for file in FILES:
+        text = files("holdfast.postgres").joinpath(file).read_text(encoding="utf-8")
+        parts = _NAME.split(text)
+        found.update(zip(parts[1::2], parts[2::2], strict=True))
+    return found

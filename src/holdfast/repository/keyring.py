@@ -410,7 +410,7 @@ def _decode(slot: AgeSlot | PassphraseSlot, content: bytes) -> _Payload:
     try:
         document = json.loads(content)
         payload = _Payload(
-            repository_id=UUID(document["repository"]),
+            repository_id=UUID(str(document["repository"])),
             config_digest=str(document["config_digest"]),
             keys=EpochKeys(
                 epoch=document["epoch"],
@@ -420,7 +420,7 @@ def _decode(slot: AgeSlot | PassphraseSlot, content: bytes) -> _Payload:
             ),
         )
         inside = (document["format"], payload.repository_id, payload.keys.epoch, document["slot"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         # Not chained to what could not be read: that holds keys.
         raise _forged(slot.name, f"what it wraps is malformed ({type(error).__name__})") from None
     if inside != (_PAYLOAD_FORMAT, slot.repository_id, slot.epoch, slot.slot):

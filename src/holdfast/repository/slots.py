@@ -234,22 +234,19 @@ def _read(name: str, data: bytes) -> PassphraseSlot | AgeSlot:
     if document["format"] != SLOT_FORMAT or document["kind"] not in ("passphrase", "age"):
         raise UnknownSlotError(f"format {document['format']!r}, kind {document['kind']!r}")
     clear = {key: value for key, value in document.items() if key != "wrapped"}
-    place = SlotPlace(
-        repository_id=UUID(clear["repository"]),
-        epoch=clear["epoch"],
-        slot=clear["slot"],
-        label=clear["label"],
-        created_at=datetime.fromisoformat(clear["created_at"]),
-    )
-    if place.object_name != name:
-        raise ValueError(f"it belongs to {place.object_name}")
+    stated = f"keys/{clear['epoch']:08d}/{clear['slot']}"
+    if stated != name or epoch_of(name) is None:
+        raise ValueError(f"it belongs to {stated!r}")
+    created_at = datetime.fromisoformat(clear["created_at"])
+    if created_at.tzinfo is None:
+        raise ValueError(f"its date lacks a time zone: {created_at}")
     common: dict[str, Any] = {
         "name": name,
-        "repository_id": place.repository_id,
-        "epoch": place.epoch,
-        "slot": place.slot,
-        "label": place.label,
-        "created_at": place.created_at,
+        "repository_id": UUID(str(clear["repository"])),
+        "epoch": clear["epoch"],
+        "slot": clear["slot"],
+        "label": str(clear["label"]),
+        "created_at": created_at,
         "clear": clear,
         "wrapped": _bytes(document["wrapped"]),
     }

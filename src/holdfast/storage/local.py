@@ -61,8 +61,10 @@ class LocalStorage:
         except OSError as error:
             raise translate_os_error(error, "open", path) from error
         self._strays = os.path.join(self._root, _STRAYS)
-        # Folders known to be no links and to be flushed into their parents; the inode tells one made anew.
-        self._flushed: dict[str, _Identity] = {}
+        # Folders known to be no links and to be flushed into their parents. If another process removes an empty
+        # one and a third makes it anew, flushing the folder alone is left; on journaling file systems that saves
+        # its entry in the parent as well, both being one transaction.
+        self._flushed: set[str] = set()
 
     @property
     def address(self) -> str:
@@ -111,7 +113,7 @@ class LocalStorage:
             os.unlink(path)
             with suppress(OSError):
                 while len(path := os.path.dirname(path)) > len(self._root):
-                    self._flushed.pop(path, None)
+                    self._flushed.discard(path)
                     os.rmdir(path)
 
     def clear_strays(self, now: datetime, *, min_age: timedelta = timedelta(days=1)) -> int:
@@ -210,9 +212,9 @@ class LocalStorage:
                     raise
             except FileExistsError as error:
                 # The winner may not have got this far; what a loser relies on must survive as well.
-                self._flush(folder)
+                _flush_folder(folder)
                 raise ObjectExistsError(name) from error
-        self._flush(folder)
+        _flush_folder(folder)
 
     def _link(self, temporary: str, path: str) -> None:
         try:
@@ -237,23 +239,15 @@ class LocalStorage:
         self._make_folder(parent)
         with suppress(FileExistsError):
             os.mkdir(folder, _FOLDER_MODE)
-        identity = _identify(folder)
+        if not stat.S_ISDIR(os.lstat(folder).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
         # Even if it was there: whoever made it may not have flushed it yet.
-        self._flush(parent)
-        self._flushed[folder] = identity
-
-    def _flush(self, folder: str) -> None:
-        """Flush a folder; and its parents, if it is not the one that was flushed into them."""
-        identity = _flush_folder(folder)
-        if folder == self._root:
-            self._check_root()
-        elif identity != self._flushed.get(folder):
-            self._forget(folder)
-            self._make_folder(folder)
+        _flush_folder(parent)
+        self._flushed.add(folder)
 
     def _forget(self, folder: str) -> None:
         while len(folder) > len(self._root):
-            self._flushed.pop(folder, None)
+            self._flushed.discard(folder)
             folder = os.path.dirname(folder)
 
     def _walk(self, folder: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
@@ -297,13 +291,11 @@ def _make_root(path: str) -> None:
 
 
 def _identify(folder: str) -> _Identity:
-    found = os.lstat(folder)
-    if not stat.S_ISDIR(found.st_mode):
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
+    found = os.stat(os.path.join(folder, "."))
     return found.st_dev, found.st_ino
 
 
-def _flush_folder(folder: str) -> _Identity:
+def _flush_folder(folder: str) -> None:
     file = os.open(folder, _FOLDER_FLAGS)
     try:
         try:
@@ -312,8 +304,6 @@ def _flush_folder(folder: str) -> _Identity:
             # Some network file systems know no flushing of folders (EINVAL): they write through.
             if error.errno != errno.EINVAL:
                 raise
-        found = os.fstat(file)
-        return found.st_dev, found.st_ino
     finally:
         os.close(file)
 

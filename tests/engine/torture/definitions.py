@@ -25,6 +25,9 @@ from .build import create_database, drop_database
 
 HEADER = re.compile(r"^--\n-- Name: (.*); Type: (.*); Schema: (.*); Owner: (.*)\n--\n", re.MULTILINE)
 
+OPTIONS = "-c TimeZone=UTC -c bytea_output=hex -c xmloption=content -c lc_monetary=C"
+"""Constants in definitions are printed by the session's settings; pg_dump leaves these to the database's own."""
+
 Entries: TypeAlias = "dict[str, Counter[str]]"
 """Header → how often each body appears under it."""
 
@@ -68,8 +71,10 @@ def _restore(source_dsn: str, target_dsn: str, pg_dump: Path) -> None:
 
 def _call(command: list[str], dsn: str) -> bytes:
     parameters = conninfo_to_dict(dsn)
-    password = parameters.pop("password", None)
-    environment = {**os.environ, "LC_ALL": "C"} | ({"PGPASSWORD": str(password)} if password else {})
+    options = f"{parameters.pop('options', '')} {OPTIONS}"
+    environment = {**os.environ, "LC_ALL": "C", "PGOPTIONS": options}
+    if password := parameters.pop("password", None):
+        environment["PGPASSWORD"] = str(password)
     command = [command[0], f"--dbname={make_conninfo('', **parameters)}", *command[1:]]
     done = subprocess.run(command, env=environment, capture_output=True, check=False)
     if done.returncode != 0:

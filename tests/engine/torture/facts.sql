@@ -38,6 +38,8 @@ SELECT format('%s %I on %s', k.contype, k.conname, coalesce(nullif(k.conrelid, 0
        coalesce(to_jsonb(k) ->> 'conenforced', 'true') AS enforced, coalesce(to_jsonb(k) ->> 'conperiod', 'false') AS period
   FROM pg_constraint k
  WHERE k.oid >= 16384 AND k.contype <> 'n'
+   -- What the server adds for each partition of a referenced table is named differently in every major.
+   AND NOT EXISTS (SELECT FROM pg_constraint parent WHERE parent.oid = k.conparentid AND parent.conrelid = k.conrelid)
    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.deptype = 'e' AND (d.classid, d.objid) IN (('pg_class'::regclass, k.conrelid), ('pg_type'::regclass, k.contypid)));
 
 --? trigger
@@ -74,9 +76,10 @@ SELECT p.oid::regprocedure::text AS key, p.prokind, l.lanname, pg_get_userbyid(p
  WHERE p.oid >= 16384 AND n.nspname !~ '^pg_temp' AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e');
 
 --? other object
--- One line for every object of the kinds that have no query of their own, by the server's own naming of it.
-SELECT o.type || ' ' || o.identity AS key
-  FROM (SELECT 'pg_type'::regclass AS class, oid FROM pg_type WHERE typrelid = 0 UNION ALL SELECT 'pg_operator'::regclass, oid FROM pg_operator
+-- One line for every object of the kinds that have no query of their own, by the server's own naming of it
+-- (whose words for transforms changed in 16).
+SELECT o.type || ' ' || replace(o.identity, ' on language ', ' language ') AS key
+  FROM (SELECT 'pg_type'::regclass AS class, oid FROM pg_type WHERE typrelid = 0 AND NOT (typelem <> 0 AND typcategory = 'A') UNION ALL SELECT 'pg_operator'::regclass, oid FROM pg_operator
         UNION ALL SELECT 'pg_opclass'::regclass, oid FROM pg_opclass UNION ALL SELECT 'pg_opfamily'::regclass, oid FROM pg_opfamily
         UNION ALL SELECT 'pg_cast'::regclass, oid FROM pg_cast UNION ALL SELECT 'pg_collation'::regclass, oid FROM pg_collation
         UNION ALL SELECT 'pg_conversion'::regclass, oid FROM pg_conversion UNION ALL SELECT 'pg_language'::regclass, oid FROM pg_language
@@ -92,13 +95,13 @@ SELECT o.type || ' ' || o.identity AS key
  WHERE x.oid >= 16384 AND o.identity !~ '^pg_(toast|temp)' AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = x.class AND d.objid = x.oid AND d.deptype = 'e');
 
 --? comment
-SELECT o.type || ' ' || o.identity AS key, d.description
+SELECT o.type || ' ' || replace(o.identity, ' on language ', ' language ') AS key, d.description
   FROM pg_description d, pg_identify_object(d.classoid, d.objoid, d.objsubid) o
  WHERE (d.objoid >= 16384 OR d.classoid = 'pg_namespace'::regclass AND o.name = 'public') AND d.classoid <> 'pg_largeobject'::regclass
    AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = d.classoid AND e.objid = d.objoid AND e.deptype = 'e');
 
 --? rights
--- Every object of the database, and those of the server whose rights differ from what initdb gave them.
+-- Every object of the database; those of the server and of extensions where their rights were changed.
 SELECT o.type || ' ' || o.identity AS key,
        array_to_string(ARRAY(SELECT format('%s by %s to %s%s', a.privilege_type, pg_get_userbyid(a.grantor), CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END,
                                            CASE WHEN a.is_grantable THEN ' with grant option' ELSE '' END)
@@ -112,9 +115,11 @@ SELECT o.type || ' ' || o.identity AS key,
         UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid, 0, 'F', fdwowner, fdwacl FROM pg_foreign_data_wrapper
         UNION ALL SELECT 'pg_foreign_server'::regclass, oid, 0, 'S', srvowner, srvacl FROM pg_foreign_server
         UNION ALL SELECT 'pg_default_acl'::regclass, oid, 0, 'r', 0, defaclacl FROM pg_default_acl) x
-       LEFT JOIN pg_init_privs i ON i.classoid = x.class AND i.objoid = x.oid AND i.objsubid = x.sub AND i.privtype = 'i',
+       LEFT JOIN pg_init_privs i ON i.classoid = x.class AND i.objoid = x.oid AND i.objsubid = x.sub AND i.privtype IN ('i', 'e')
+       LEFT JOIN pg_depend d ON d.classid = x.class AND d.objid = x.oid AND d.deptype = 'e',
        pg_identify_object(x.class, x.oid, x.sub) o
- WHERE (x.oid >= 16384 OR x.class = 'pg_namespace'::regclass AND o.name = 'public' OR NOT $cross AND x.acl IS NOT NULL AND x.acl IS DISTINCT FROM i.initprivs)
+ WHERE (x.oid >= 16384 AND d.objid IS NULL OR x.class = 'pg_namespace'::regclass AND o.name = 'public'
+        OR x.acl IS NOT NULL AND x.acl IS DISTINCT FROM i.initprivs AND (x.oid >= 16384 OR NOT $cross))
    AND o.identity !~ '^pg_(toast|temp)';
 
 --? extension

@@ -42,10 +42,9 @@ CREATE TYPE tor_types.pointrange AS RANGE (subtype = tor_types.point3, multirang
 CREATE TYPE tor_types.moodrange AS RANGE (subtype = tor_types.late);
 CREATE DOMAIN tor_types.open_span AS tor_types.floatrange CHECK (NOT isempty(VALUE));
 
-CREATE TYPE tor_types.shell_only;
-
 --! requires: superuser
 -- Base types need input and output functions that exist before the type does: a dependency cycle.
+CREATE TYPE tor_types.shell_only;
 CREATE TYPE tor_types.label_base;
 CREATE FUNCTION tor_types.label_in(cstring) RETURNS tor_types.label_base LANGUAGE internal IMMUTABLE STRICT AS 'textin';
 CREATE FUNCTION tor_types.label_out(tor_types.label_base) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';

@@ -22,7 +22,6 @@ CREATE FUNCTION tor_code.sets() RETURNS SETOF tor_types.point3 LANGUAGE sql ROWS
 CREATE FUNCTION tor_code.records() RETURNS SETOF record LANGUAGE sql AS 'SELECT 1, 2';
 CREATE FUNCTION tor_code.overloaded(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1';
 CREATE FUNCTION tor_code.overloaded(text) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
-CREATE FUNCTION tor_code.overloaded(tor_types.mood[], VARIADIC "any") RETURNS int LANGUAGE internal AS 'pg_num_nonnulls';
 CREATE FUNCTION tor_code.row_taker(public.keyed_1) RETURNS int LANGUAGE sql AS 'SELECT ($1).id';
 CREATE FUNCTION tor_code.type_of(c tor_columns.generated.base%TYPE) RETURNS tor_columns.generated.word%TYPE LANGUAGE sql AS 'SELECT ''x''::text';
 CREATE PROCEDURE tor_code.procedure(INOUT a int, b text DEFAULT 'x', VARIADIC c int[] DEFAULT '{}') LANGUAGE plpgsql AS 'BEGIN COMMIT; END';
@@ -92,6 +91,7 @@ CREATE DEFAULT CONVERSION tor_code.default_conversion FOR 'UTF8' TO 'LATIN1' FRO
 
 --! requires: superuser
 ALTER FUNCTION tor_code.overloaded(int) LEAKPROOF;
+CREATE FUNCTION tor_code.overloaded(tor_types.mood[], VARIADIC "any") RETURNS int LANGUAGE internal AS 'pg_num_nonnulls';
 CREATE FUNCTION tor_code.from_library() RETURNS language_handler LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_call_handler';
 CREATE FUNCTION tor_code.from_library_inline(internal) RETURNS void LANGUAGE c STRICT AS '$libdir/plpgsql', 'plpgsql_inline_handler';
 CREATE FUNCTION tor_code.from_library_check(oid) RETURNS void LANGUAGE c STRICT AS '$libdir/plpgsql', 'plpgsql_validator';

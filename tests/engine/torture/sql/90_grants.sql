@@ -1,9 +1,7 @@
--- Owners, rights and comments on everything.
+-- Owners, rights and comments on everything. An owner who is no superuser must be allowed to create in the schema.
+GRANT USAGE, CREATE ON SCHEMA tor_columns, tor_parts, tor_types, tor_views, tor_code, tor_indexes TO tor_owner;
 ALTER TABLE tor_columns.serials OWNER TO tor_owner;
 ALTER TABLE tor_columns.identities OWNER TO tor_owner;
-ALTER SCHEMA tor_columns OWNER TO tor_admin;
-ALTER SCHEMA "sp ace" OWNER TO "tor Odd ""näme"" %s\";
-ALTER TABLE "sp ace"."sp ace" OWNER TO "tor Odd ""näme"" %s\";
 ALTER TABLE tor_parts.listed OWNER TO tor_owner;
 ALTER TABLE tor_parts.child OWNER TO tor_owner;
 ALTER TYPE tor_types.mood OWNER TO tor_owner;
@@ -67,7 +65,6 @@ COMMENT ON SEQUENCE tor_columns.at_max IS 'sequence';
 COMMENT ON TYPE tor_types.mood IS 'enum';
 COMMENT ON TYPE tor_types.floatrange IS 'range';
 COMMENT ON TYPE tor_types.nested IS 'composite';
-COMMENT ON TYPE tor_types.shell_only IS 'shell';
 COMMENT ON DOMAIN tor_types.label IS 'domain';
 COMMENT ON CONSTRAINT is_small ON DOMAIN tor_types.small_positive IS 'domain constraint';
 COMMENT ON CONSTRAINT "odd ""name"" %" ON tor_constraints.checks IS 'check';
@@ -95,6 +92,9 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA tor_parts GRANT INSERT, UPDATE ON TABLES TO t
 ALTER DEFAULT PRIVILEGES IN SCHEMA "sp ace" GRANT ALL ON SEQUENCES TO PUBLIC;
 
 --! requires: superuser
+ALTER SCHEMA tor_columns OWNER TO tor_admin;
+ALTER SCHEMA "sp ace" OWNER TO "tor Odd ""näme"" %s\";
+ALTER TABLE "sp ace"."sp ace" OWNER TO "tor Odd ""näme"" %s\";
 ALTER DEFAULT PRIVILEGES FOR ROLE tor_owner IN SCHEMA tor_code GRANT EXECUTE ON FUNCTIONS TO tor_reader;
 ALTER DEFAULT PRIVILEGES FOR ROLE tor_owner REVOKE ALL ON TABLES FROM tor_owner;
 ALTER FOREIGN DATA WRAPPER tor_wrapper OWNER TO CURRENT_USER;
@@ -107,6 +107,7 @@ ALTER LANGUAGE tor_trusted OWNER TO tor_owner;
 ALTER OPERATOR FAMILY tor_code.lonely USING gist OWNER TO tor_owner;
 ALTER OPERATOR CLASS tor_code.own_family USING hash OWNER TO tor_owner;
 ALTER SERVER tor_plain OWNER TO CURRENT_USER;
+COMMENT ON TYPE tor_types.shell_only IS 'shell';
 COMMENT ON OPERATOR CLASS tor_code.own_family USING hash IS 'operator class';
 COMMENT ON OPERATOR FAMILY tor_code.lonely USING gist IS 'operator family';
 COMMENT ON TRANSFORM FOR int LANGUAGE sql IS 'transform';

@@ -15,7 +15,7 @@ BEGIN
     $$search_path = tor_shadow, pg_catalog, "sp ace", public$$, $$DateStyle = 'German, DMY'$$, $$IntervalStyle = sql_standard$$, $$TimeZone = 'Asia/Kathmandu'$$,
     $$extra_float_digits = -15$$, $$bytea_output = escape$$, $$statement_timeout = '95s'$$, $$lock_timeout = '94s'$$, $$idle_in_transaction_session_timeout = '93s'$$, $$xmloption = document$$,
     $$default_transaction_isolation = 'serializable'$$, $$default_transaction_deferrable = on$$, $$synchronize_seqscans = on$$, $$row_security = on$$,
-    $$torture.note = E'it''s a "note" \\ %s\nof two lines'$$, $$work_mem = '6MB'$$]
+    $$work_mem = '6MB'$$]
   LOOP
     EXECUTE format('ALTER DATABASE %I SET %s', current_database(), setting);
   END LOOP;
@@ -27,6 +27,7 @@ END $do$;
 
 --! requires: superuser
 DO $do$ BEGIN
+  EXECUTE format('ALTER DATABASE %I SET torture.note = %L', current_database(), E'it''s a "note" \\ %s\nof two lines');
   EXECUTE format('ALTER ROLE tor_login IN DATABASE %I SET work_mem = ''9MB''', current_database());
   EXECUTE format('ALTER ROLE tor_login IN DATABASE %I SET search_path = "$user", tor_views', current_database());
   EXECUTE format('ALTER ROLE "tor Odd ""näme"" %%s\" IN DATABASE %I SET torture.note = %L', current_database(), E'\\ and ''"');

@@ -1,0 +1,53 @@
+"""The peers: PostgreSQL's own programs, of the server's version, as people run them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.measure import BenchError, Measured, measure
+from bench.server import Server
+
+JOBS = "-j2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peers:
+    """`folder` is where the programs run; nothing of theirs is read from it."""
+
+    server: Server
+    folder: Path
+
+    def dump_gzip(self, database: str, file: Path) -> Measured:
+        """`pg_dump | gzip > file`: neither flushes what it wrote."""
+        pg_dump = (self.server.tool("pg_dump"), "-d", self.server.url(database))
+        return measure(
+            pg_dump, (_gzip(),), environment=self.server.environment, folder=self.folder, output=file
+        )
+
+    def dump_folder(self, database: str, folder: Path, *compression: str) -> Measured:
+        """`pg_dump -Fd -j2 [-Z…]`: compressed by gzip's level 6 unless told otherwise, flushed at the end."""
+        command = ("-Fd", JOBS, *compression, "-f", folder, "-d", self.server.url(database))
+        return measure(
+            (self.server.tool("pg_dump"), *command),
+            environment=self.server.environment,
+            folder=self.folder,
+        )
+
+    def restore(self, folder: Path, database: str) -> Measured:
+        """`pg_restore -j2` into an empty database that is there already."""
+        command = (self.server.tool("pg_restore"), JOBS, "-d", self.server.url(database), folder)
+        return measure(command, environment=self.server.environment, folder=self.folder)
+
+    def gzip_version(self) -> str:
+        done = subprocess.run([_gzip(), "--version"], capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()[0]
+
+
+def _gzip() -> str:
+    path = shutil.which("gzip")
+    if path is None:
+        raise BenchError("gzip is not at hand; install the package gzip")
+    return path

@@ -1,0 +1,200 @@
+"""Bulk rows by asyncpg on uvloop: one connection and one event loop, driven by whichever thread calls.
+
+The only asyncio in the engine. The loop runs while a verb runs, and at no other time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
+
+import asyncpg
+
+from holdfast.domain.tables import QualifiedName
+from holdfast.postgres.address import ServerAddress
+from holdfast.postgres.dial import keywords_for
+from holdfast.postgres.failures import refusal, translate
+from holdfast.postgres.wire import MESSAGE_BYTES, Sink, aborted, rows_counted
+
+try:
+    from uvloop import new_event_loop
+except ImportError:  # where there is no uvloop (Windows), at half the speed
+    from asyncio import new_event_loop
+
+Result = TypeVar("Result")
+
+_CLOSE_SECONDS = 5.0
+_FOREIGN = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, EOFError)
+
+
+class _ForeignError(Exception):
+    """Carries what a sink or a source of pieces raised past asyncpg, so that it is not taken for asyncpg's."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+class AsyncpgWire:
+    """See `Wire`. Opened by `open`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, address: ServerAddress) -> None:
+        self._loop = loop
+        self._address = address
+        self._connection: asyncpg.Connection[Any] | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._aborted = False
+        self.server_version = 0
+        self.encoding = ""
+
+    @classmethod
+    def open(cls, address: ServerAddress, *, application_name: str, statement: str) -> AsyncpgWire:
+        """Connect to a pinned address and run `statement` (settings)."""
+        wire = cls(new_event_loop(), address)
+        try:
+            wire._dial(application_name)
+            wire.execute(statement)
+        except BaseException:
+            wire.close()
+            raise
+        return wire
+
+    def _dial(self, application_name: str) -> None:
+        keywords = keywords_for(self._address, application_name=application_name)
+        try:
+            connection = self._loop.run_until_complete(asyncpg.connect(**keywords))
+        except (*_FOREIGN, ValueError, asyncio.TimeoutError) as error:
+            raise refusal(error, self._address) from error
+        self._connection = connection
+        self.encoding = connection.get_settings().server_encoding
+        version = connection.get_server_version()
+        self.server_version = version.major * 10_000 + version.minor
+        if not self._address.host.startswith("/"):
+            _keep_alive(connection)
+
+    def execute(self, sql: str) -> None:
+        self._run(self._open_connection().execute(sql), "running a statement")
+
+    def fetch(self, sql: str) -> list[tuple[Any, ...]]:
+        records = self._run(self._open_connection().fetch(sql), "running a query")
+        return [tuple(record) for record in records]
+
+    def copy_out(self, query: str, *, encoding: str, sink: Sink, doing: str) -> int:
+        remainder = b""
+
+        async def pass_on(data: bytes) -> None:
+            nonlocal remainder
+            try:
+                # The server sends one message a row, so this never happens today; the protocol allows it.
+                if remainder or data[-1] != 10:
+                    head, newline, remainder = (remainder + data).rpartition(b"\n")
+                    data = head + newline
+                if data:
+                    sink(data)
+            except BaseException as error:
+                raise _ForeignError(error) from error
+
+        copying = self._open_connection().copy_from_query(
+            query, output=pass_on, format="text", encoding=encoding
+        )
+        rows = rows_counted(self._run(copying, doing))
+        if remainder:
+            raise translate(EOFError("the last row has no end"), self._address, doing=doing)
+        return rows
+
+    def copy_in(
+        self,
+        name: QualifiedName,
+        columns: Sequence[str],
+        pieces: Iterable[bytes],
+        *,
+        encoding: str,
+        freeze: bool,
+        doing: str,
+    ) -> int:
+        async def feed() -> AsyncIterator[memoryview]:
+            try:
+                for piece in pieces:
+                    view = memoryview(piece)
+                    for start in range(0, len(view), MESSAGE_BYTES):
+                        yield view[start : start + MESSAGE_BYTES]
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                raise _ForeignError(error) from error
+
+        copying = self._open_connection().copy_to_table(
+            name.name,
+            schema_name=name.schema,
+            columns=columns or None,
+            source=feed(),
+            format="text",
+            encoding=encoding,
+            freeze=freeze or None,
+        )
+        return rows_counted(self._run(copying, doing))
+
+    def abort(self) -> None:
+        self._aborted = True
+        # The loop may be closed, or close under our hands: then there is nothing left to stop.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def close(self) -> None:
+        if self._loop.is_closed():
+            return
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(*_FOREIGN, asyncio.TimeoutError):
+                self._loop.run_until_complete(connection.close(timeout=_CLOSE_SECONDS))
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+    def _open_connection(self) -> asyncpg.Connection[Any]:
+        if self._connection is None:
+            raise aborted() if self._aborted else ValueError("the connection is closed")
+        return self._connection
+
+    def _run(self, coroutine: Coroutine[Any, Any, Result], doing: str) -> Result:
+        """Drive the loop until it is done. Cancelled (by `abort`), asyncpg asks the server to stop, too."""
+
+        async def watched() -> Result:
+            self._task = asyncio.current_task()
+            if self._aborted:
+                coroutine.close()
+                raise aborted()
+            try:
+                return await coroutine
+            finally:
+                self._task = None
+
+        try:
+            return self._loop.run_until_complete(watched())
+        except _ForeignError as carried:
+            raise carried.error  # noqa: B904 - as it was raised, with its own cause
+        except (asyncio.CancelledError, *_FOREIGN) as error:
+            if self._aborted:
+                raise aborted() from error
+            raise translate(error, self._address, doing=doing) from error
+
+
+def _keep_alive(connection: asyncpg.Connection[Any]) -> None:
+    """As `connection.conninfo_for` does for libpq. Best effort: not every system has every option."""
+    transport = connection._transport  # asyncpg has no public way to its socket
+    sock = transport.get_extra_info("socket") if transport is not None else None
+    if sock is None:
+        return
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):
+            options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
+    with contextlib.suppress(OSError):
+        for level, option, value in options:
+            sock.setsockopt(level, option, value)

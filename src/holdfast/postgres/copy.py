@@ -1,0 +1,242 @@
+"""Rows out of a source and into a target, as COPY text.
+
+Reading happens under one exported snapshot, in the database's own encoding, so what comes out is what was stored,
+byte for byte. Invariant: the number of rows that arrived is the number that the server says it sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from holdfast.domain.errors import HoldfastError, SourceLostError
+from holdfast.domain.ranges import PageRange
+from holdfast.domain.tables import QualifiedName, Table
+from holdfast.postgres.address import ServerAddress
+from holdfast.postgres.connection import READING
+from holdfast.postgres.names import literal, qualified, quote
+from holdfast.postgres.wire import Wire, open_wire
+
+LOCKS_PER_STATEMENT = 500
+_WHERE = re.compile(r"^\s*WHERE\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadSpec:
+    """All that a reader needs, as plain data. `exported` is the snapshot to read under; None: one of its own,
+    taken with the first statement. `client_encoding` is the encoding in which rows are handed out."""
+
+    address: ServerAddress
+    exported: str | None
+    client_encoding: str
+    application_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteSpec:
+    """All that a writer needs, as plain data. `client_encoding` is the encoding of the rows, recorded in the
+    snapshot; the server converts them into the target's."""
+
+    address: ServerAddress
+    client_encoding: str
+    application_name: str
+
+
+class RangeReader:
+    """Reads tables in ranges. One connection, one thread at a time; `abort` from any.
+
+    The transaction begins with the first `lock` or `read`. After a failure it is rolled back, and the next call
+    begins a new one under the same snapshot.
+    """
+
+    def __init__(self, wire: Wire, spec: ReadSpec) -> None:
+        self._wire = wire
+        self._spec = spec
+        self._begun = False
+
+    @classmethod
+    def open(cls, spec: ReadSpec) -> RangeReader:
+        wire = open_wire(spec.address, application_name=spec.application_name, settings=dict(READING))
+        return cls(wire, spec)
+
+    def lock(self, tables: Iterable[Table | QualifiedName]) -> None:
+        """Lock them against change without waiting; the session that exported the snapshot holds them already.
+
+        Waiting would deadlock, unseen by the server, if somebody else's exclusive lock were queued behind that
+        session's. Raises `TableBusyError`.
+        """
+        names = [qualified(table.name if isinstance(table, Table) else table) for table in tables]
+        for start in range(0, len(names), LOCKS_PER_STATEMENT):
+            listed = ", ONLY ".join(names[start : start + LOCKS_PER_STATEMENT])
+            self._do(lambda listed=listed: self._wire.execute(f"LOCK TABLE ONLY {listed} IN ACCESS SHARE MODE NOWAIT"))
+
+    def read(self, table: Table, pages: PageRange, sink: Callable[[bytes], object]) -> int:
+        """All rows of `table` on these pages, in the order of the heap; returns their number.
+
+        `sink` gets pieces of whole rows, 8 to 256 KiB as a rule. What it raises ends the reading and is raised.
+        """
+        newlines = 0
+
+        def count(piece: bytes) -> None:
+            nonlocal newlines
+            # COPY text escapes newlines in values, so every newline byte ends a row.
+            newlines += piece.count(b"\n")
+            sink(piece)
+
+        rows = self._do(
+            lambda: self._wire.copy_out(
+                range_query(table, pages),
+                encoding=self._spec.client_encoding,
+                sink=count,
+                doing=f"reading table {table.name}",
+            )
+        )
+        if rows != newlines:
+            raise SourceLostError(
+                f"table {table.name}: the server counted {rows} rows, {newlines} arrived",
+                hint="run it again; if it happens twice, check the network and the memory of both machines",
+            )
+        return rows
+
+    def read_large_object(self, oid: int, offset: int, length: int) -> bytes:
+        """Up to `length` bytes from `offset`; fewer at its end, none past it."""
+        rows = self.query(f"SELECT pg_catalog.lo_get({int(oid)}, {int(offset)}, {int(length)})")
+        data: bytes = rows[0][0]
+        return data
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """A small query under the same snapshot; numbers, text and bytea only."""
+        return self._do(lambda: self._wire.fetch(sql))
+
+    @property
+    def server_version(self) -> int:
+        return self._wire.server_version
+
+    def abort(self) -> None:
+        """Make the running call fail soon with `InterruptedRunError`, and all later ones. From any thread."""
+        self._wire.abort()
+
+    def close(self) -> None:
+        self._wire.close()
+
+    def __enter__(self) -> RangeReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _do(self, step: Callable[[], Any]) -> Any:
+        try:
+            if not self._begun:
+                self._begin()
+            return step()
+        except BaseException:
+            self._begun = False
+            raise
+
+    def _begin(self) -> None:
+        statement = "ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        if self._spec.exported is not None:
+            statement += f"; SET TRANSACTION SNAPSHOT {literal(self._spec.exported)}"
+        self._wire.execute(statement)
+        self._begun = True
+
+
+def range_query(table: Table, pages: PageRange) -> str:
+    """The rows of one range. The last range is open-ended, since a relation's size is not an MVCC boundary."""
+    conditions = []
+    if table.condition:  # a whole WHERE clause, as the extension's author wrote it
+        conditions.append(f"({_WHERE.sub('', table.condition)})")
+    if pages.first > 0:
+        conditions.append(f"ctid >= '({pages.first},0)'::pg_catalog.tid")
+    if pages.end is not None:
+        conditions.append(f"ctid < '({pages.end},0)'::pg_catalog.tid")
+    columns = ", ".join(quote(column.name) for column in table.columns)
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    return f"SELECT {columns} FROM ONLY {qualified(table.name)}{where}"
+
+
+class RowWriter:
+    """Loads rows into a target. One connection, one thread at a time; `abort` from any."""
+
+    def __init__(self, wire: Wire, spec: WriteSpec) -> None:
+        self._wire = wire
+        self._spec = spec
+        self._in_transaction = False
+
+    @classmethod
+    def open(cls, spec: WriteSpec, *, settings: dict[str, str] | None = None) -> RowWriter:
+        """`settings`: further ones for the session, such as maintenance_work_mem."""
+        ours = {"default_transaction_read_only": "off", "default_transaction_isolation": "read committed"}
+        wire = open_wire(
+            spec.address, application_name=spec.application_name, settings={**ours, **(settings or {})}
+        )
+        return cls(wire, spec)
+
+    def begin(self) -> None:
+        self._wire.execute("BEGIN")
+        self._in_transaction = True
+
+    def truncate(self, name: QualifiedName) -> None:
+        """Only this table; within a transaction, COPY may then freeze its rows."""
+        self._wire.execute(f"TRUNCATE TABLE ONLY {qualified(name)}")
+
+    def load(
+        self, name: QualifiedName, columns: Sequence[str], pieces: Iterable[bytes], *, freeze: bool = False
+    ) -> int:
+        """COPY the pieces (cut anywhere) into these columns (all, if none is named); returns the rows loaded.
+
+        `freeze` needs `truncate` in the same transaction. What `pieces` raises ends the COPY and is raised.
+        """
+        return self._wire.copy_in(
+            name,
+            columns,
+            pieces,
+            encoding=self._spec.client_encoding,
+            freeze=freeze,
+            doing=f"loading table {name}",
+        )
+
+    def execute(self, sql: str) -> None:
+        self._wire.execute(sql)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        return self._wire.fetch(sql)
+
+    def commit(self) -> None:
+        self._in_transaction = False
+        self._wire.execute("COMMIT")
+
+    def rollback(self) -> None:
+        self._in_transaction = False
+        self._wire.execute("ROLLBACK")
+
+    @property
+    def server_version(self) -> int:
+        return self._wire.server_version
+
+    def abort(self) -> None:
+        """Make the running call fail soon with `InterruptedRunError`, and all later ones. From any thread."""
+        self._wire.abort()
+
+    def close(self) -> None:
+        """What was not committed is rolled back by the server."""
+        self._wire.close()
+
+    def __enter__(self) -> RowWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._in_transaction and kind is not None:
+            try:
+                self.rollback()
+            except HoldfastError:
+                pass  # the connection is gone, and the transaction with it
+        self.close()

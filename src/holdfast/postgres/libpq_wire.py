@@ -1,0 +1,122 @@
+"""Bulk rows by libpq, through psycopg: for what asyncpg cannot do (see `dial.needs_libpq`, and SQL_ASCII)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from typing import Any, LiteralString, cast
+
+import psycopg
+
+from holdfast.domain.tables import QualifiedName
+from holdfast.postgres.address import ServerAddress
+from holdfast.postgres.connection import Connection
+from holdfast.postgres.failures import translate
+from holdfast.postgres.names import literal, qualified, quote
+from holdfast.postgres.wire import MESSAGE_BYTES, Sink, aborted, rows_counted
+
+_PIECE_BYTES = 256 * 1024
+_CANCEL_SECONDS = 5.0
+
+
+class _Stopped(Exception):  # noqa: N818 - no error: a way out of a COPY
+    """Carries what a sink or a source of pieces raised past psycopg."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+class LibpqWire:
+    """See `Wire`. Takes over an open connection that has its settings."""
+
+    def __init__(self, connection: Connection, address: ServerAddress) -> None:
+        self._connection = connection
+        self._address = address
+        self._aborted = False
+        self.server_version = connection.info.server_version
+
+    def execute(self, sql: str) -> None:
+        with self._translating("running a statement"):
+            self._connection.execute(_sql(sql))
+
+    def fetch(self, sql: str) -> list[tuple[Any, ...]]:
+        with self._translating("running a query"):
+            return self._connection.execute(_sql(sql)).fetchall()
+
+    def copy_out(self, query: str, *, encoding: str, sink: Sink, doing: str) -> int:
+        statement = f"COPY ({query}) TO STDOUT (FORMAT text, ENCODING {literal(encoding)})"
+        with self._translating(doing), self._connection.cursor() as cursor:
+            with cursor.copy(_sql(statement)) as copy:
+                piece = bytearray()
+                for row in copy:
+                    piece += row
+                    if len(piece) >= _PIECE_BYTES:
+                        _give(sink, piece)
+                        piece = bytearray()
+                if piece:
+                    _give(sink, piece)
+            return rows_counted(cursor.statusmessage)
+
+    def copy_in(
+        self,
+        name: QualifiedName,
+        columns: Sequence[str],
+        pieces: Iterable[bytes],
+        *,
+        encoding: str,
+        freeze: bool,
+        doing: str,
+    ) -> int:
+        listed = f" ({', '.join(map(quote, columns))})" if columns else ""
+        options = f"FORMAT text, ENCODING {literal(encoding)}" + (", FREEZE" if freeze else "")
+        statement = f"COPY {qualified(name)}{listed} FROM STDIN ({options})"
+        with self._translating(doing), self._connection.cursor() as cursor:
+            with cursor.copy(_sql(statement)) as copy:
+                for piece in _carried(pieces):
+                    view = memoryview(piece)
+                    for start in range(0, len(view), MESSAGE_BYTES):
+                        copy.write(view[start : start + MESSAGE_BYTES])
+            return rows_counted(cursor.statusmessage)
+
+    def abort(self) -> None:
+        self._aborted = True
+        with contextlib.suppress(psycopg.Error, OSError):
+            self._connection.cancel_safe(timeout=_CANCEL_SECONDS)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextlib.contextmanager
+    def _translating(self, doing: str) -> Any:
+        if self._aborted:
+            raise aborted()
+        try:
+            yield
+        except _Stopped as carried:
+            raise carried.error  # noqa: B904 - as it was raised, with its own cause
+        except (psycopg.Error, OSError) as error:
+            if self._aborted:
+                raise aborted() from error
+            raise translate(error, self._address, doing=doing) from error
+
+
+def _sql(text: str) -> LiteralString:
+    """psycopg takes only text that stands in the source; ours is quoted by `names`."""
+    return cast("LiteralString", text)
+
+
+def _give(sink: Sink, piece: bytearray) -> None:
+    try:
+        sink(bytes(piece))
+    except BaseException as error:
+        raise _Stopped(error) from error
+
+
+def _carried(pieces: Iterable[bytes]) -> Iterable[bytes]:
+    try:
+        yield from pieces
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        raise _Stopped(error) from error

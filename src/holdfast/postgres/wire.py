@@ -1,0 +1,101 @@
+"""The wires that bulk rows travel on, and which one to take.
+
+Two implementations: `AsyncpgWire`, which joins rows in C, and `LibpqWire`, which can do all that libpq can but
+handles every row on its own (four times the CPU). Both are used by one thread at a time; only `abort` may be
+called from another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from holdfast.domain.errors import InterruptedRunError
+from holdfast.domain.tables import QualifiedName
+from holdfast.postgres.address import ServerAddress
+from holdfast.postgres.connection import SETTINGS, connect, server_encoding, settings_statement
+from holdfast.postgres.dial import needs_libpq
+from holdfast.postgres.failures import translate
+
+Sink = Callable[[bytes], object]
+
+# Some servers count a COPY message's length in 30 bits; and smaller ones keep the server's memory small.
+MESSAGE_BYTES = 1024 * 1024
+
+
+class Wire(Protocol):
+    """One connection with `SETTINGS`. Every verb blocks; failures of the server or the network are translated.
+
+    After a failure the transaction is over and has to be rolled back by the caller; after `abort` every verb
+    raises `InterruptedRunError`.
+    """
+
+    server_version: int
+
+    def execute(self, sql: str) -> None:
+        """One or several statements without results."""
+
+    def fetch(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows of one query; numbers, text and bytea only."""
+
+    def copy_out(self, query: str, *, encoding: str, sink: Sink, doing: str) -> int:
+        """COPY (query) TO STDOUT as text. `sink` gets pieces of whole rows; what it raises ends the COPY and
+        is raised. Returns the number of rows that the server counted."""
+
+    def copy_in(
+        self,
+        name: QualifiedName,
+        columns: Sequence[str],
+        pieces: Iterable[bytes],
+        *,
+        encoding: str,
+        freeze: bool,
+        doing: str,
+    ) -> int:
+        """COPY name FROM STDIN as text. Returns the number of rows that the server counted. What `pieces`
+        raises ends the COPY and is raised."""
+
+    def abort(self) -> None:
+        """Make the running verb fail soon, and all later ones at once. From any thread; never raises."""
+
+    def close(self) -> None:
+        """Safe to repeat; never raises."""
+
+
+def open_wire(address: ServerAddress, *, application_name: str, settings: dict[str, str]) -> Wire:
+    """The fastest wire that can serve this address; `settings` beside `SETTINGS`.
+
+    An address that is not pinned yet is tried with libpq first, which finds out which host and whether TLS.
+    """
+    from holdfast.postgres.asyncpg_wire import AsyncpgWire
+    from holdfast.postgres.libpq_wire import LibpqWire
+
+    statement = settings_statement({**SETTINGS, **settings})
+    if address.tls is not None and not needs_libpq(address):
+        wire = AsyncpgWire.open(address, application_name=application_name, statement=statement)
+        if wire.encoding != "SQL_ASCII":
+            return wire
+        wire.close()
+    connection = connect(address, application_name=application_name)
+    if address.tls is None and not needs_libpq(address) and server_encoding(connection) != "SQL_ASCII":
+        pinned = address.pinned(connection)
+        connection.close()
+        return AsyncpgWire.open(pinned, application_name=application_name, statement=statement)
+    try:
+        connection.execute(statement)
+    except Exception as error:
+        connection.close()
+        raise translate(error, address, doing="preparing a connection") from error
+    return LibpqWire(connection, address)
+
+
+def rows_counted(status: str | None) -> int:
+    """From a command's status, `COPY 42`."""
+    word, _, count = (status or "").partition(" ")
+    if word != "COPY" or not count.isdigit():
+        raise ValueError(f"not the status of a COPY: {status!r}")
+    return int(count)
+
+
+def aborted() -> InterruptedRunError:
+    return InterruptedRunError("stopped on request")

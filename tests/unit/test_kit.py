@@ -1,0 +1,131 @@
+"""The recovery kit alone opens the repository."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import pyrage
+import pytest
+
+from holdfast.domain.errors import LockedOutError, UsageError
+from holdfast.repository.keyring import Keyring, unlock
+from holdfast.repository.kit import Kit, make_kit, parse_kit
+from holdfast.repository.secrets import Secrets
+
+NOW = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
+REPOSITORY = UUID("0192f0c1-2b3d-7e4f-8a5b-6c7d8e9fa0b1")
+ADDRESS = "s3://bucket/back ups"
+
+
+@pytest.fixture
+def keyring() -> Keyring:
+    """The keys of a fresh repository."""
+    return Keyring.generate(repository_id=REPOSITORY, config_digest=hashlib.sha256(b"config").hexdigest())
+
+
+@pytest.fixture
+def kit(keyring: Keyring) -> Kit:
+    """A kit made for it."""
+    return make_kit(keyring, storage_address=ADDRESS, now=NOW)
+
+
+def opened_by(text: str, kit: Kit, folder: Path) -> Keyring:
+    path = folder / "kit.txt"
+    path.write_text(text)
+    path.chmod(0o600)
+    return unlock(kit.objects, Secrets(identity_file=path)).keyring
+
+
+def key_line(kit: Kit) -> str:
+    return next(line for line in kit.text.splitlines() if line.startswith("AGE-SECRET-KEY-1"))
+
+
+def test_kit_alone_opens_the_repository(kit: Kit, keyring: Keyring, tmp_path: Path) -> None:
+    """Its text saved as a file is all that is needed beside the storage."""
+    assert opened_by(kit.text, kit, tmp_path) == keyring
+
+
+def test_kit_opens_every_epoch(keyring: Keyring, tmp_path: Path) -> None:
+    """A kit made after rotations reads old snapshots, too."""
+    rotated = keyring.with_new_epoch().with_new_epoch(new_identity_key=True)
+    kit = make_kit(rotated, storage_address=ADDRESS, now=NOW)
+    assert [name.split("/")[1] for name, _ in kit.objects] == ["00000001", "00000002", "00000003"]
+    assert opened_by(kit.text, kit, tmp_path) == rotated
+
+
+def test_kit_typed_in_from_paper_opens(kit: Kit, keyring: Keyring, tmp_path: Path) -> None:
+    """The key's line is enough, in small letters and with another system's line ends."""
+    assert opened_by(f"  {key_line(kit).lower()}\r\n", kit, tmp_path) == keyring
+
+
+def test_kit_is_an_age_identity_file(kit: Kit) -> None:
+    """Every line is empty, a comment, or the one identity, which opens what its recipient was sent."""
+    keys = [line for line in kit.text.splitlines() if line and not line.startswith("#")]
+    assert keys == [key_line(kit)]
+    identity = pyrage.x25519.Identity.from_str(keys[0])
+    assert str(identity.to_public()) == kit.recipient
+    assert pyrage.decrypt(pyrage.encrypt(b"x", [identity.to_public()]), [identity]) == b"x"
+
+
+def test_kit_says_what_it_opens_and_how(kit: Kit) -> None:
+    """Repository, storage, date, slot, and a command line that a shell reads as it is meant."""
+    contents = parse_kit(kit.text)
+    assert (contents.repository_id, contents.storage_address) == (REPOSITORY, ADDRESS)
+    assert str(contents.identity) == key_line(kit)
+    assert "2026-11-21" in kit.text
+    assert kit.objects[0].name.removeprefix("keys/00000001/") in kit.text
+    command = kit.text[kit.text.index("holdfast restore") :].split("\n#\n")[0].replace("\\\n#", "")
+    words = shlex.split(command)
+    assert words[:5] == ["holdfast", "restore", "latest", "--repo", ADDRESS]
+    assert words[5:7] == ["--identity-file", "kit.txt"]
+
+
+def test_kit_fits_on_paper(kit: Kit) -> None:
+    """Plain ASCII, lines that a printer does not break."""
+    assert kit.text.isascii()
+    assert max(map(len, kit.text.splitlines())) <= 95
+    assert len(kit.text.splitlines()) <= 55
+
+
+def test_kit_holds_no_other_secret(kit: Kit, keyring: Keyring) -> None:
+    """Neither the keys themselves, nor does its repr show the identity."""
+    assert keyring.keys(1).data_key.hex() not in kit.text
+    assert key_line(kit) not in repr(kit)
+    assert key_line(kit) not in repr(parse_kit(kit.text))
+    assert key_line(kit).encode() not in kit.objects[0].data
+
+
+def test_two_kits_are_independent(keyring: Keyring, tmp_path: Path) -> None:
+    """Each has a slot and an identity of its own: one can be revoked without the other."""
+    first, second = (make_kit(keyring, storage_address=ADDRESS, now=NOW) for _ in range(2))
+    assert first.objects[0].name != second.objects[0].name
+    with pytest.raises(LockedOutError):
+        opened_by(first.text, second, tmp_path)
+
+
+def test_kit_of_a_keyring_with_a_locked_epoch_opens_the_rest(keyring: Keyring, tmp_path: Path) -> None:
+    """It wraps what there is."""
+    kit = make_kit(dataclasses.replace(keyring, locked=(2,)), storage_address=ADDRESS, now=NOW)
+    assert opened_by(kit.text, kit, tmp_path) == keyring
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/\nAGE-SECRET-KEY-1", "file:///tmp/\x1b[2J"])
+def test_address_that_would_break_the_page_is_refused(keyring: Keyring, address: str) -> None:
+    """A line end in an address would make a line that is no comment."""
+    with pytest.raises(UsageError, match="cannot be printed"):
+        make_kit(keyring, storage_address=address, now=NOW)
+
+
+def test_text_without_or_with_two_identities_is_no_kit(kit: Kit) -> None:
+    """What is missing is said; of two identities none is guessed."""
+    with pytest.raises(UsageError, match="holds no identity"):
+        parse_kit("# nothing\n")
+    with pytest.raises(UsageError, match="holds 2 identities"):
+        parse_kit(kit.text + key_line(kit) + "\n")
+    assert parse_kit(key_line(kit)).repository_id is None
+    assert parse_kit("# Repository: smudged\n" + key_line(kit)).repository_id is None
