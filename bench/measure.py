@@ -51,7 +51,8 @@ def measure(
     `output`, or is kept. Raises `BenchError` with what they said if any of them fails."""
     with ExitStack() as stack:
         errors = stack.enter_context(tempfile.TemporaryFile())
-        sink: IO[bytes] = stack.enter_context(output.open("wb") if output else tempfile.TemporaryFile())
+        kept = stack.enter_context(tempfile.TemporaryFile())
+        sink: IO[bytes] = stack.enter_context(output.open("wb")) if output else kept
         began = time.perf_counter()
         processes = _start(pipeline, environment, folder, sink, errors)
         watch = MemoryWatch([process.pid for process in processes])
@@ -65,16 +66,13 @@ def measure(
         for command, process in zip(pipeline, processes, strict=True):
             if process.returncode != 0:
                 raise BenchError(_failure(command, process.returncode, errors))
-        stdout = b""
-        if output is None:
-            sink.seek(0)
-            stdout = sink.read()
+        kept.seek(0)
         return Measured(
             seconds=seconds,
             cpu_seconds=cpu_seconds,
             client_bytes=watch.client_bytes,
             tool_bytes=watch.tool_bytes,
-            stdout=stdout,
+            stdout=kept.read(),
         )
 
 
@@ -120,6 +118,8 @@ def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
         if process.poll() is None:
             process.terminate()
             process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def _failure(command: Command, code: int, errors: IO[bytes]) -> str:

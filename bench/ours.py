@@ -45,8 +45,8 @@ class Holdfast:
     def restore(self, repository: Path, database: str) -> Measured:
         """The latest snapshot into a database that it creates."""
         target = self.server.url(database)
-        options = ("--to", target, "--create", "--repo", repository, "--json", *self._jobs())
-        return self._run("restore", "latest", *options)
+        where = ["latest", "--to", target, "--create"]
+        return self._run("restore", *where, "--repo", repository, "--json", *self._jobs())
 
     def verify(self, repository: Path) -> Measured:
         """Every object read, opened and compared; raises `BenchError` at any finding."""
@@ -81,5 +81,5 @@ def find_command(python: Path) -> Path:
     beside = python.parent / "holdfast"
     found = beside if beside.is_file() else shutil.which("holdfast")
     if not found:
-        raise BenchError("the command holdfast is not installed; run make install, or name it with --holdfast")
+        raise BenchError("the command holdfast is not installed: run make bench, or name it with --holdfast")
     return Path(found)

@@ -29,9 +29,9 @@ class Peers:
 
     def dump_folder(self, database: str, folder: Path, *compression: str) -> Measured:
         """`pg_dump -Fd -j2 [-Z…]`: compressed by gzip's level 6 unless told otherwise, flushed at the end."""
-        command = ("-Fd", JOBS, *compression, "-f", folder, "-d", self.server.url(database))
+        pg_dump, url = self.server.tool("pg_dump"), self.server.url(database)
         return measure(
-            (self.server.tool("pg_dump"), *command),
+            [pg_dump, "-Fd", JOBS, *compression, "-f", folder, "-d", url],
             environment=self.server.environment,
             folder=self.folder,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from psycopg import sql
 
 from bench.measure import BenchError
 from holdfast.postgres.scratch import ScratchServer
-from holdfast.postgres.tools import Toolset
+from holdfast.postgres.tools import Toolset, find_tools
 
 # A scratch server is normally run without waiting for the disk: here it is as safe as anyone's.
 SETTINGS = {"fsync": "on", "full_page_writes": "on", "max_locks_per_transaction": "512"}
@@ -45,9 +46,7 @@ class Server:
     def __init__(self, scratch: ScratchServer) -> None:
         self._scratch = scratch
         self.toolset = scratch.toolset
-        kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(_OUTSIDE_PREFIXES)
-        }
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_OUTSIDE_PREFIXES)}
         self.environment: Mapping[str, str] = {**kept, "PGPASSWORD": scratch.password, "LC_ALL": "C.UTF-8"}
 
     def url(self, database: str) -> str:
@@ -71,8 +70,9 @@ class Server:
 
     def script(self, database: str, text: str, **variables: str) -> None:
         """Run SQL, stopping at the first error."""
-        settings = [part for name, value in variables.items() for part in ("-v", f"{name}={value}")]
-        psql = (self.tool("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", *settings, "-d", self.url(database))
+        psql: list[str | Path] = [self.tool("psql"), "-X", "-q", "-d", self.url(database)]
+        for name, value in {"ON_ERROR_STOP": "1", **variables}.items():
+            psql += ["-v", f"{name}={value}"]
         self.run(*psql, stdin=text)
 
     def create(self, database: str) -> None:
@@ -91,6 +91,34 @@ class Server:
         with self.connected() as connection:
             wanted = sql.SQL("SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY (%s)")
             return dict(connection.execute(wanted, [list(STATED_SETTINGS)]).fetchall())
+
+
+def pick_toolset(major: int | None) -> Toolset:
+    """The newest PostgreSQL at hand, or the newest of a major version."""
+    for toolset in find_tools():
+        if toolset.is_server and "pg_dump" in toolset.programs and major in (None, toolset.major):
+            return toolset
+    wanted = f"PostgreSQL {major}" if major else "PostgreSQL"
+    raise BenchError(f"no server of {wanted} is at hand; install its server package")
+
+
+@contextmanager
+def working_folder(keep: Path | None) -> Iterator[Path]:
+    """Where everything is: the folder to keep, or one that goes at the end."""
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        yield keep.absolute()
+        return
+    with tempfile.TemporaryDirectory(prefix="holdfast-bench-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)  # the server may have to run as another user
+        yield Path(folder)
+
+
+@contextmanager
+def runs_folder_in(folder: Path) -> Iterator[Path]:
+    """For dumps and repositories: on the server's disk, and never kept."""
+    with tempfile.TemporaryDirectory(prefix="runs-", dir=folder) as runs:
+        yield Path(runs)
 
 
 @contextmanager

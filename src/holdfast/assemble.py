@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from holdfast.domain.errors import RefusedError, UsageError
 from holdfast.domain.tables import TablePatterns
 from holdfast.repository import layout
-from holdfast.repository.keyring import unlock
 from holdfast.repository.repo import Repository, read_config
 from holdfast.repository.secrets import Secrets
+from holdfast.repository.unlocking import unlock
 from holdfast.settings import RepositoryChoice, RepositorySettings, SourceChoice, SourceSettings
 from holdfast.storage import Storage
 from holdfast.storage.probe import Abilities, probe
@@ -73,6 +73,8 @@ def find_secrets(
 ) -> Secrets:
     """Where the secrets come from: `identity_file` (given on the command line), the settings file's own words for
     this repository, the environment, the prompt."""
+    # Set but empty means not set: that is how CI systems and compose files leave a variable out.
+    environ = {name: value for name, value in environ.items() if value}
     from_environment = Secrets.from_environment(environ, identity_file=identity_file, prompt=prompt)
     identity = identity_file or settings.identity_file or from_environment.identity_file
     if settings.passphrase_env is not None:

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -110,17 +111,19 @@ def test_unknown_host_is_named() -> None:
 
 def test_stalled_server_times_out(moto: Server) -> None:
     """A server that takes the request and never answers fails after the timeout of the address."""
-    storage = CloudStorage(moto.url(new_prefix(), extra="&timeout=0.5"), moto.options)
-    storage.create("data/x", b"bytes")
+    prefix = new_prefix()
+    patient = CloudStorage(moto.url(prefix), moto.options)
+    hasty = CloudStorage(moto.url(prefix, extra="&timeout=0.5"), moto.options)
+    patient.create("data/x", b"bytes")
     began = time.monotonic()
     with moto.paused():
-        for verb in (lambda: storage.get("data/x"), lambda: storage.replace("data/x", b"y")):
+        for verb in (lambda: hasty.get("data/x"), lambda: hasty.replace("data/x", b"y")):
             with pytest.raises(UnreachableError, match="it took too long") as caught:
                 verb()
             assert caught.value.hint is not None
             assert "timeout=SECONDS" in caught.value.hint
-    assert time.monotonic() - began < 5
-    assert storage.get("data/x") in {b"bytes", b"y"}
+    assert time.monotonic() - began < 10
+    assert patient.get("data/x") in {b"bytes", b"y"}
 
 
 @pytest.fixture
@@ -298,7 +301,7 @@ def test_google_is_asked_for_generation_zero(script: ScriptedServer) -> None:
     script.answers = {"PUT": Answer(status=200, headers={"ETag": '"1"', "x-goog-generation": "1"})}
     storage.create("outcomes/x", b"bytes")
     [asked] = script.asked
-    assert (asked.method, asked.path, asked.body) == ("PUT", "/bucket/p/outcomes/x", b"bytes")
+    assert (asked.method, unquote(asked.path), asked.body) == ("PUT", "/bucket/p/outcomes/x", b"bytes")
     assert {key.lower(): value for key, value in asked.headers.items()}["x-goog-if-generation-match"] == "0"
     script.answers = {
         "PUT": Answer(status=412, body=fault("PreconditionFailed")),

@@ -21,6 +21,7 @@ KINDS = [
     (errors.StorageUnusableError("x"), "storage_unusable", 6),
     (errors.TableBusyError("x"), "table_busy", 6),
     (errors.SourceLostError("x"), "source_lost", 6),
+    (errors.RestoreFailedError("x"), "restore_failed", 6),
     (errors.LockedOutError("x"), "locked_out", 7),
     (errors.InterruptedRunError("x"), "interrupted", 130),
     (RuntimeError("x"), "bug", 1),

@@ -175,8 +175,7 @@ def test_list_json_has_the_promised_shape() -> None:
         ),
         unreadable=(),
     )
-    found = document(report)
-    first, second = found["snapshots"]  # type: ignore[misc]
+    first, second = json.loads(encode(document_of(report)))["snapshots"]
     assert list(first)[:7] == ["snapshot", "source", "taken_at", "state", "tags", "bytes", "verified"]
     assert first["verified"] == {"level": 3, "at": "2026-11-21T01:40:53.120000Z", "passed": True}
     assert second["verified"] is None
@@ -192,10 +191,22 @@ def test_list_is_one_line_for_each_snapshot() -> None:
                 verified=None,
             ),
         ),
-        unreadable=(Finding(object_name="outcomes/x", snapshots=(FIRST,), tables=(), problem="it is damaged"),),
+        unreadable=(
+            Finding(object_name="outcomes/x", snapshots=(FIRST,), tables=(), problem="it is damaged"),
+        ),
     )
     lines = shown(report).splitlines()
-    assert lines[0].split() == ["SNAPSHOT", "SOURCE", "TAKEN", "AT", "(UTC)", "STATE", "SIZE", "VERIFIED", "TAGS"]
+    assert lines[0].split() == [
+        "SNAPSHOT",
+        "SOURCE",
+        "TAKEN",
+        "AT",
+        "(UTC)",
+        "STATE",
+        "SIZE",
+        "VERIFIED",
+        "TAGS",
+    ]
     assert FIRST[:12] in lines[1]
     assert "FAILED level 3 2026-11-21" in lines[1]
     assert "PARTIAL" in lines[2]
@@ -227,7 +238,9 @@ def test_verify_json_has_the_promised_shape() -> None:
         tables=(QualifiedName(schema="public", name="users"),),
         problem="object data/x/y is missing",
     )
-    report = VerifyReport(level=1, snapshots=(FIRST, SECOND), objects=7, bytes=99, seconds=1.0, findings=(finding,))
+    report = VerifyReport(
+        level=1, snapshots=(FIRST, SECOND), objects=7, bytes=99, seconds=1.0, findings=(finding,)
+    )
     found = document(report)
     assert list(found)[:5] == ["level", "snapshots", "objects", "bytes", "findings"]
     assert found["findings"] == [
@@ -248,9 +261,7 @@ def test_verify_json_has_the_promised_shape() -> None:
 @pytest.mark.parametrize("level", [0, 1, 2, 3])
 def test_no_findings_always_say_at_which_level(level: int) -> None:
     """`verified` without its level would claim too much."""
-    text = shown(
-        VerifyReport(level=level, snapshots=(FIRST,), objects=7, bytes=99, seconds=1.0, findings=())
-    )
+    text = shown(VerifyReport(level=level, snapshots=(FIRST,), objects=7, bytes=99, seconds=1.0, findings=()))
     assert f"checked at level {level}" in text
     assert ("proves only" in text) == (level < 3)
 
@@ -298,7 +309,9 @@ def test_doctor_says_what_is_missing_and_what_mends_it() -> None:
     checks = (
         Check(subject="connection", status=CheckStatus.FINE, detail="reached", remedy="unused"),
         Check(subject="table secret.x", status=CheckStatus.MISSING, detail="no SELECT", remedy=GRANT),
-        Check(subject="pg_dump", status=CheckStatus.WARNING, detail="old", remedy="install postgresql-client-18"),
+        Check(
+            subject="pg_dump", status=CheckStatus.WARNING, detail="old", remedy="install postgresql-client-18"
+        ),
     )
     report = DoctorReport(source="shop", repository=None, checks=checks)
     lines = [line.strip() for line in shown(report).splitlines()]

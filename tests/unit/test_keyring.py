@@ -28,10 +28,10 @@ from holdfast.repository.keyring import (
     Keyring,
     add_passphrase_slot,
     add_recipient_slot,
-    unlock,
 )
 from holdfast.repository.secrets import Secrets
 from holdfast.repository.slots import KDF, AgeSlot, Argon2, UnknownSlotError, parse_recipient, read_slot
+from holdfast.repository.unlocking import unlock
 
 NOW = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
 CHEAP = Argon2(memory_kib=32, passes=1, lanes=1)
@@ -112,14 +112,14 @@ def test_slot_describes_itself_without_being_opened() -> None:
     assert slot.recipient == str(identity.to_public())
 
 
-def test_wrong_passphrase_is_locked_out_within_a_second_or_so() -> None:
+def test_wrong_passphrase_is_locked_out_quickly() -> None:
     """With the real cost: the answer is quick, and never names the passphrase."""
     slots = add_passphrase_slot(fresh_keyring(), PASSPHRASE, slot="p", label="", now=NOW)
     assert read_slot(*slots[0]).clear["kdf"]["memory_kib"] == KDF.memory_kib
-    started = time.thread_time()
+    started = time.process_time()
     with pytest.raises(LockedOutError, match="does not open") as caught:
         unlock(slots, Secrets(passphrase="wrong horse"))
-    assert time.thread_time() - started < 1.5
+    assert time.process_time() - started < 2.5  # of all threads: about 1 s, however busy the machine
     assert "wrong horse" not in f"{caught.value.message}{caught.value.hint}"
     assert unlock(slots, OPEN).opened == ("keys/00000001/p",)
 
@@ -200,6 +200,13 @@ def test_any_bit_flip_in_a_slot_is_noticed(made: KeyObject, data: st.DataObject)
     assert caught.value.object_name == made.name
 
 
+def test_altered_white_space_in_a_slot_is_noticed() -> None:
+    """A storage that changes bytes without a meaning today changes others tomorrow."""
+    with pytest.raises(DamagedError, match="carry no meaning"):
+        read_slot(SLOT.name, SLOT.data.replace(b"\n ", b"  ", 1))
+
+
+@settings(deadline=None)
 @given(length=st.integers(0, len(SLOT.data) - 1))
 def test_any_truncation_of_a_slot_is_noticed(length: int) -> None:
     """A slot that was cut short is damaged."""
@@ -272,7 +279,7 @@ def test_malformed_slot_is_damaged_even_with_a_right_checksum(changes: dict[str,
         {"memory_kib": 7},
         {"passes": 10**6},
         {"passes": 0},
-        {"lanes": 10**4},
+        {"lanes": 1000, "memory_kib": 64 * 1024},
         {"lanes": 0},
         {"name": "scrypt"},
         {"salt": "AAAA"},

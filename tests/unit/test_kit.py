@@ -13,9 +13,10 @@ import pyrage
 import pytest
 
 from holdfast.domain.errors import LockedOutError, UsageError
-from holdfast.repository.keyring import Keyring, unlock
+from holdfast.repository.keyring import Keyring
 from holdfast.repository.kit import Kit, make_kit, parse_kit
 from holdfast.repository.secrets import Secrets
+from holdfast.repository.unlocking import unlock
 
 NOW = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
 REPOSITORY = UUID("0192f0c1-2b3d-7e4f-8a5b-6c7d8e9fa0b1")
@@ -114,7 +115,7 @@ def test_kit_of_a_keyring_with_a_locked_epoch_opens_the_rest(keyring: Keyring, t
     assert opened_by(kit.text, kit, tmp_path) == keyring
 
 
-@pytest.mark.parametrize("address", ["s3://bucket/\nAGE-SECRET-KEY-1", "file:///tmp/\x1b[2J"])
+@pytest.mark.parametrize("address", ["s3://bucket/\nAGE-SECRET-KEY-1", "file:///backups/\x1b[2J"])
 def test_address_that_would_break_the_page_is_refused(keyring: Keyring, address: str) -> None:
     """A line end in an address would make a line that is no comment."""
     with pytest.raises(UsageError, match="cannot be printed"):

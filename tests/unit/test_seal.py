@@ -277,7 +277,7 @@ def test_frame_without_its_size_is_rejected() -> None:
     """A frame that does not say how much it holds could unpack to anything."""
     compressor = zstd.ZstdCompressor()
     frame = compressor.compress(ROWS) + compressor.flush()
-    with pytest.raises(SealBrokenError, match="does not state a size"):
+    with pytest.raises(SealBrokenError, match="that does not state a size"):
         SEALER.open(forge(frame, 1, ROWS), type=CHUNK)
 
 
@@ -352,7 +352,7 @@ def test_rows_that_changed_after_they_were_identified_are_not_stored() -> None:
 def test_a_faulty_compressor_is_noticed_before_upload(monkeypatch: pytest.MonkeyPatch) -> None:
     """A frame that holds other rows than those given never leaves seal_checked."""
     wrong = zstd.compress(ROWS[:-1] + b"X")
-    monkeypatch.setattr(seal_module, "_compress", lambda view, level: [wrong])
+    monkeypatch.setattr(seal_module, "pack", lambda view, level: [wrong])
     SEALER.seal(CHUNK, ROWS)
     with pytest.raises(SealFaultError):
         SEALER.seal_checked(CHUNK, ROWS)

@@ -1,4 +1,4 @@
-"""`holdfast doctor` and `holdfast demo`."""
+"""`holdfast doctor`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from holdfast.cli.invocation import Invocation, current, opened
-from holdfast.cli.options import IdentityFile, Json, Quiet, Repo, Source
+from holdfast.cli.options import IdentityFile, Json, Repo, Source
 from holdfast.domain.errors import EXIT_FINE, EXIT_UNREACHABLE, UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
-    app.command("demo")(demo)
 
 
 def doctor(
@@ -71,22 +70,3 @@ def _choices(
         if repo is not None:
             raise
     return chosen, place
-
-
-def demo(context: typer.Context, *, quiet: Quiet = False) -> int:
-    """Show it all on a throw-away server.
-
-    Backs up, destroys, restores and compares. Touches nothing else.
-
-    \b
-    Example:
-      holdfast demo
-    """
-    invocation = current(context)
-
-    from holdfast.workflows.demo import run_demo
-
-    with invocation.watching(quiet=quiet) as listener, invocation.stop.listening() as interrupted:
-        report = run_demo(listener=listener, interrupted=interrupted)
-    invocation.show(report)
-    return EXIT_FINE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,9 @@ from holdfast.cli.stop import Stop
 from holdfast.domain.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from holdfast.cli.documents import Document
     from holdfast.domain.events import Listener
     from holdfast.repository.repo import Repository
     from holdfast.repository.secrets import Secrets
@@ -65,15 +68,30 @@ class Invocation:
 
     def show(self, report: object) -> None:
         """Print a report on standard output: one document, or text."""
-        if self.json:
-            from holdfast.cli.documents import document_of, encode
 
-            write(sys.stdout, encode(document_of(report)))
+        def document() -> Document:
+            from holdfast.cli.documents import document_of
+
+            return document_of(report)
+
+        def text() -> Iterator[RenderableType]:
+            from holdfast.cli.render import text_of
+
+            return text_of(report)
+
+        self.show_as(document, text)
+
+    def show_as(self, document: Callable[[], Document], text: Callable[[], Iterable[RenderableType]]) -> None:
+        """The same, for a report that says itself how it is shown."""
+        if self.json:
+            from holdfast.cli.documents import encode
+
+            write(sys.stdout, encode(document()))
             return
-        from holdfast.cli.render import render, text_of
+        from holdfast.cli.render import render
 
         with _output(sys.stdout):
-            render(sys.stdout, text_of(report))
+            render(sys.stdout, text())
             sys.stdout.flush()
 
 
@@ -120,10 +138,15 @@ def _output(stream: TextIO) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        # What is still buffered would fail again when the interpreter flushes it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        _discard(stream)
     except OSError as error:
+        _discard(stream)
         raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def _discard(stream: TextIO) -> None:
+    """What is still buffered would fail once more when the interpreter flushes it, and change the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def ask(question: str) -> str:

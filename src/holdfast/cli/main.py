@@ -15,13 +15,14 @@ from typing import Annotated, NoReturn
 import typer
 
 from holdfast import __version__
-from holdfast.cli import backup, doctor, keys, look, restore
+from holdfast.cli import backup, demo, doctor, keys, look, restore
 from holdfast.cli.failure import error_document, error_lines, exit_code_of, kind_of, usage_error
 from holdfast.cli.invocation import Invocation, OutputError, write
 from holdfast.cli.secrets import blot_process_list
 from holdfast.cli.stop import Stop
 from holdfast.domain.errors import (
     EXIT_FINE,
+    EXIT_INTERRUPTED,
     EXIT_USAGE,
     HoldfastError,
     InterruptedRunError,
@@ -69,7 +70,7 @@ def _options(
     invocation.debug = invocation.debug or debug
 
 
-for module in (backup, restore, look, keys, doctor):
+for module in (backup, restore, look, keys, doctor, demo):
     module.register(app)
 
 
@@ -101,6 +102,8 @@ def main(arguments: Sequence[str], stop: Stop) -> int:
         arguments = ["--help"]
     try:
         code = app(args=_hoist(arguments), prog_name="holdfast", standalone_mode=False, obj=invocation)
+        if code == EXIT_INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+            raise KeyboardInterrupt
         return int(code or EXIT_FINE)
     except Exception as error:  # noqa: BLE001 - the outermost net: a bug is reported, with its own exit code
         return _report(error, invocation)

@@ -38,6 +38,13 @@ _RATE_WINDOW_SECONDS = 15.0
 Clock = Callable[[], float]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told(Event):
+    """A line for people, in a run that is told as a story (the demo)."""
+
+    text: str
+
+
 @dataclass(slots=True)
 class Tally:
     """Where a run stands: the sum of its events."""
@@ -160,7 +167,9 @@ class _Lines:
 
     def milestone(self, event: Event) -> None:
         self.notice(event)
-        if isinstance(event, TierReadable):
+        if isinstance(event, Told):
+            self.write(f"- {printable(event.text)}")
+        elif isinstance(event, TierReadable):
             self.write(f"{event.tier} tables readable after {duration(event.seconds)}")
 
 
@@ -237,11 +246,12 @@ class _Board:
 
 @contextmanager
 def _live(stream: TextIO, secrets: frozenset[str]) -> Iterator[Listener]:
-    from rich.console import Console
     from rich.live import Live
 
+    from holdfast.cli.console import Console
+
     tally = Tally()
-    console = Console(file=stream, highlight=False)
+    console = Console(stream)
     lines = _Lines(stream, secrets, console)
 
     def listen(event: Event) -> None:
@@ -249,12 +259,18 @@ def _live(stream: TextIO, secrets: frozenset[str]) -> Iterator[Listener]:
         lines.milestone(event)
 
     # stdout is not redirected: the report is printed after the display has gone.
-    with Live(
+    live = Live(
         _Board(tally),
         console=console,
         refresh_per_second=8,
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
-    ):
+    )
+    with suppress(OSError):
+        live.start(refresh=True)
+    try:
         yield _guarded(listen)
+    finally:
+        with suppress(OSError):
+            live.stop()

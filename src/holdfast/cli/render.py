@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import singledispatch
 from typing import TextIO, TypeAlias
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from holdfast.cli.console import Console
 from holdfast.cli.words import counted, duration, moment, number, printable, size
 from holdfast.domain.coverage import CoverageEntry, CoverageStatus
 from holdfast.domain.manifest import SnapshotState
@@ -36,19 +37,20 @@ _LOUD = "bold red"
 _CAREFUL = "yellow"
 _GOOD = "green"
 _MANY = 20
+_ANY_WIDTH = 100_000
 
 
 def render(stream: TextIO, parts: Iterable[RenderableType]) -> None:
     """Lines are never broken (a terminal does that, and they stay copyable). Tables fit a terminal's width;
     elsewhere a row stays one line, for grep, however long."""
-    console = Console(file=stream, markup=False, emoji=False, highlight=False)
+    console = Console(stream)
     for part in parts:
-        width = None
         if isinstance(part, Table) and not console.is_terminal:
-            width = max(
-                console.width, console.measure(part, options=console.options.update(width=10_000)).maximum
-            )
-        console.print(part, soft_wrap=isinstance(part, Text), width=width)
+            everything = console.options.update(max_width=_ANY_WIDTH)
+            width = max(console.width, console.measure(part, options=everything).maximum)
+            Console(stream, width=width).print(part)
+        else:
+            console.print(part, soft_wrap=isinstance(part, Text))
 
 
 Parts: TypeAlias = Iterator[RenderableType]

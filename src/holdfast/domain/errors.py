@@ -85,6 +85,10 @@ class SourceLostError(UnreachableError):
     """The connection that holds the snapshot's locks died; what was stored so far is reusable."""
 
 
+class RestoreFailedError(UnreachableError):
+    """The target's server did not take a definition or rows; the target stays marked as incomplete."""
+
+
 class LockedOutError(HoldfastError):
     """No key at hand opens this repository."""
 

@@ -116,6 +116,10 @@ class LargeObjectsRef:
     lists: tuple[BlobRef, ...]
 
 
+UNKNOWN_SYSTEM = "unknown"
+UNKNOWN_TIMELINE = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
     """What must be the same for two snapshots to speak of the same physical rows."""
@@ -123,6 +127,11 @@ class Lineage:
     system_identifier: str
     timeline: int
     database_oid: int
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the role was allowed to ask; what is unknown is the same as nothing."""
+        return self.system_identifier != UNKNOWN_SYSTEM and self.timeline != UNKNOWN_TIMELINE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.connection import Connection
 from holdfast.postgres.failures import translate
 from holdfast.postgres.names import literal, qualified, quote
-from holdfast.postgres.wire import MESSAGE_BYTES, Sink, aborted, rows_counted
+from holdfast.postgres.wire import MESSAGE_BYTES, Sink, aborted
 
 _PIECE_BYTES = 256 * 1024
 _CANCEL_SECONDS = 5.0
@@ -56,7 +56,7 @@ class LibpqWire:
                         piece = bytearray()
                 if piece:
                     _give(sink, piece)
-            return rows_counted(cursor.statusmessage)
+            return cursor.rowcount
 
     def copy_in(
         self,
@@ -77,7 +77,7 @@ class LibpqWire:
                     view = memoryview(piece)
                     for start in range(0, len(view), MESSAGE_BYTES):
                         copy.write(view[start : start + MESSAGE_BYTES])
-            return rows_counted(cursor.statusmessage)
+            return cursor.rowcount
 
     def abort(self) -> None:
         self._aborted = True

@@ -28,18 +28,23 @@ _TAIL_LINES = 12
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
 
 # Reads the server's pid, then waits. Any further line: the owner has stopped the server itself. End of input
-# without one: the owner is dead. The pid is trusted only while the data folder's own record still names it.
+# without one: the owner is dead. The pid is trusted only if the data folder's own record names it, for which a
+# server that was just started is given two seconds.
 _WATCHDOG = """
 data=$1 doomed=$2
 read -r pid || exit 0
 read -r word && exit 0
-if [ "$(head -n 1 "$data/postmaster.pid" 2>/dev/null)" = "$pid" ]; then
+tries=0
+until [ "$(head -n 1 "$data/postmaster.pid" 2>/dev/null)" = "$pid" ] || [ "$tries" -ge 20 ]; do
+    tries=$((tries + 1)); sleep 0.1
+done
+if [ "$tries" -lt 20 ]; then
     kill -QUIT "$pid" 2>/dev/null
     tries=0
     while kill -0 "$pid" 2>/dev/null && [ "$tries" -lt 100 ]; do tries=$((tries + 1)); sleep 0.1; done
     kill -KILL "$pid" 2>/dev/null
 fi
-[ -z "$doomed" ] || rm -rf -- "$doomed"
+[ -z "$doomed" ] || rm -rf -- "$doomed" || { sleep 1; rm -rf -- "$doomed"; }
 """
 
 

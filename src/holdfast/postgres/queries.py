@@ -1,8 +1,8 @@
 """The named queries of the .sql files: queries.sql for sources, target.sql for targets.
 
-A query begins with a line `-- name: …`; the comment lines after it say what it is for. Where a column exists only
-in some versions of the server, the line carries `-- since N` or `-- until N` (major versions, inclusive) and is
-left out elsewhere.
+A query begins with a line `-- name: …`; the comment lines after it say what it is for. Where something
+exists only in some versions of the server, its line ends with `-- since N`, `-- until M` or both (major versions,
+inclusive) and is left out elsewhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from importlib.resources import files
 FILES = ("queries.sql", "target.sql")
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
-_VERSIONED = re.compile(r"^(?P<sql>.*?)\s*-- (?P<word>since|until) (?P<major>\d+)$")
+_VERSIONED = re.compile(r"^(?P<sql>.*?)(?:\s*-- since (?P<since>\d+))?(?:\s*-- until (?P<until>\d+))?$")
 
 
 @lru_cache(maxsize=256)
@@ -24,10 +24,9 @@ def query(name: str, server_version: int) -> str:
     lines = []
     for line in _texts()[name].splitlines():
         found = _VERSIONED.match(line)
-        if found is None:
-            if not line.lstrip().startswith("--"):
-                lines.append(line)
-        elif (major >= int(found["major"])) if found["word"] == "since" else (major <= int(found["major"])):
+        if found is None or line.lstrip().startswith("--"):
+            continue
+        if int(found["since"] or 0) <= major <= int(found["until"] or 1_000):
             lines.append(found["sql"])
     return "\n".join(lines).strip()
 

@@ -169,8 +169,7 @@ def _child_and_parent(archive: Archive, attach: Entry) -> tuple[int, int]:
     tables = [
         identifier
         for identifier in attach.dependencies
-        if (needed := archive.by_id.get(identifier)) is not None
-        and needed.kind in {"TABLE", "FOREIGN TABLE"}
+        if (needed := archive.by_id.get(identifier)) is not None and needed.kind in {"TABLE", "FOREIGN TABLE"}
     ]
     for child in tables:
         entry = archive.by_id[child]
@@ -206,12 +205,8 @@ class _Closure:
                     self._keep([entry.id])
                 else:
                     left_out.append(f"foreign key {entry.schema}.{entry.tag}")
-        kept = tuple(
-            entry for entry in self._archive.entries if entry.id in self._kept and _is_thing(entry)
-        )
-        empty = tuple(
-            name_of(entry) for entry in kept if entry.kind == "TABLE" and entry.id not in filled
-        )
+        kept = tuple(entry for entry in self._archive.entries if entry.id in self._kept and _is_thing(entry))
+        empty = tuple(name_of(entry) for entry in kept if entry.kind == "TABLE" and entry.id not in filled)
         return Selection(entries=kept, empty=empty, left_out=tuple(left_out))
 
     def _filled(self) -> set[int]:

@@ -17,14 +17,18 @@ import psycopg
 from holdfast.domain.errors import HoldfastError, LackingRightsError, RefusedError, UnreachableError
 from holdfast.domain.manifest import DatabaseFacts
 from holdfast.postgres.address import ServerAddress
-from holdfast.postgres.connection import Connection, connect
-from holdfast.postgres.failures import is_lost, sqlstate_of, translate
+from holdfast.postgres.connection import Connection, conninfo_for, connect, settings_statement
+from holdfast.postgres.failures import is_lost, refusal, sqlstate_of, translate
 from holdfast.postgres.names import literal, quote
 from holdfast.postgres.queries import query
 
 APPLICATION_NAME = "holdfast/restore"
 MARKER_SCHEMA = "holdfast_incomplete"
 NAMED_AT_MOST = 5
+
+# For all index builds of a restore together, on a server that says nothing of its memory but shared_buffers.
+LEAST_MAINTENANCE_BYTES = 512 * 1024 * 1024
+MOST_MAINTENANCE_BYTES = 2 * 1024 * 1024 * 1024 - 1024
 
 _NO_SUCH_DATABASE = "3D000"
 _IN_USE = "55006"
@@ -42,18 +46,28 @@ class Tolerated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetFacts:
-    """A database that is ready to be restored into. `comment` is the one it has now."""
+    """A database that is ready to be restored into. `comment` is the one it has now.
+
+    `maintenance_memory_bytes` is what all index builds together may take, judged from the server's settings.
+    """
 
     server_version: int
     encoding: str
     collate: str | None
     comment: str | None
+    maintenance_memory_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marker:
+    """The mark of a restore that has not finished: of which snapshot, and when it began."""
+
     snapshot: str
     started_at: datetime
+
+    def __str__(self) -> str:
+        moment = self.started_at.isoformat(sep=" ", timespec="seconds")
+        return f"an incomplete restore of snapshot {self.snapshot} begun at {moment}"
 
 
 class Target:
@@ -83,7 +97,10 @@ class Target:
                 ).fetchone()
                 owner = known is not None
             statement = creation(
-                self.address.database, facts, connection.info.server_version, owner=facts.owner if owner else None
+                self.address.database,
+                facts,
+                connection.info.server_version,
+                owner=facts.owner if owner else None,
             )
             try:
                 connection.execute(statement.encode())
@@ -93,14 +110,8 @@ class Target:
     def check_can_drop(self) -> None:
         """Raise `RefusedError` with the reason if the database could not be dropped."""
         with self._maintenance() as connection:
-            row = connection.execute(
-                """SELECT pg_catalog.pg_has_role(datdba, 'USAGE'), datistemplate, pg_catalog.pg_get_userbyid(datdba),
-                          ARRAY(SELECT subname::text FROM pg_catalog.pg_subscription WHERE subdbid = d.oid),
-                          ARRAY(SELECT slot_name::text FROM pg_catalog.pg_replication_slots
-                                 WHERE database = d.datname AND active)
-                     FROM pg_catalog.pg_database d WHERE datname = %s""",
-                (self.address.database,),
-            ).fetchone()
+            text = query("target_hindrances", connection.info.server_version)
+            row = connection.execute(text.encode(), (self.address.database,)).fetchone()
         if row is None:
             return
         owned, template, owner, subscriptions, slots = row
@@ -140,32 +151,45 @@ class Target:
                     raise RefusedError(f"database {self.address.database} stays: {reason}") from error
                 raise failed(error, self.address, doing=f"dropping {self.address.database}") from error
 
-    def marker(self) -> Marker | None:
-        """The mark of an unfinished restore in it, if there is one."""
+    def unfinished_restore(self) -> str | None:
+        """In words, the unfinished restore that it holds a part of, if it does."""
         with self._inside() as connection:
-            return read_marker(connection)
+            marker = read_marker(connection)
+        return None if marker is None else str(marker)
 
     def check_ready(
-        self, facts: DatabaseFacts, *, tolerate: Tolerated | None = None, empty: bool = True
+        self,
+        *,
+        source_version: int,
+        encoding: str | None = None,
+        tolerate: Tolerated | None = None,
+        empty: bool = True,
     ) -> TargetFacts:
-        """Make sure that a snapshot of such a database can be restored here; change nothing.
+        """Make sure that a snapshot of a server of that version can be restored here; change nothing.
 
-        Raises `RefusedError` if the database holds anything (unless `empty` is False), part of another restore,
-        or if the server is older, a standby, or stores text in an encoding that may not hold it.
+        `encoding` is the snapshot's. Raises `RefusedError` if the database holds anything (unless `empty` is
+        False), part of another restore, or if the server is older, a standby, or stores text in an encoding
+        that may not hold it.
         """
         with self._inside() as connection:
             row = connection.execute(query("target_facts", connection.info.server_version)).fetchone()
             if row is None:
                 raise UnreachableError(f"{self.address.display()} does not know its own database")
-            version, standby, read_only, encoding, collate, comment, _ = row
-            self._check_server(version, facts.server_version, standby=standby, read_only=read_only)
-            self._check_encoding(encoding, facts.encoding)
+            version, standby, read_only, own_encoding, collate, comment, shared, maintenance = row
+            self._check_server(version, source_version, standby=standby, read_only=read_only)
+            self._check_encoding(own_encoding, encoding or own_encoding)
             marker = read_marker(connection)
             if marker is not None:
                 raise self._incomplete(marker)
             if empty:
                 self._check_empty(connection, tolerate or Tolerated())
-        return TargetFacts(server_version=version, encoding=encoding, collate=collate, comment=comment)
+        return TargetFacts(
+            server_version=version,
+            encoding=own_encoding,
+            collate=collate,
+            comment=comment,
+            maintenance_memory_bytes=max(LEAST_MAINTENANCE_BYTES, 2 * shared, maintenance),
+        )
 
     def _check_server(self, version: int, source_version: int, *, standby: bool, read_only: bool) -> None:
         where = self.address.display()
@@ -177,9 +201,10 @@ class Target:
                 hint=f"run ALTER DATABASE {quote(self.address.database)} RESET default_transaction_read_only",
             )
         if version // 10_000 < source_version // 10_000:
+            major = source_version // 10_000
             raise RefusedError(
-                f"{where} is PostgreSQL {version // 10_000}, the snapshot is of PostgreSQL {source_version // 10_000}",
-                hint=f"restore to a server of version {source_version // 10_000} or later",
+                f"{where} is PostgreSQL {version // 10_000}, the snapshot is of PostgreSQL {major}",
+                hint=f"restore to a server of version {major} or later",
             )
 
     def _check_encoding(self, encoding: str, source: str) -> None:
@@ -208,9 +233,8 @@ class Target:
             )
 
     def _incomplete(self, marker: Marker) -> RefusedError:
-        moment = marker.started_at.isoformat(sep=" ", timespec="seconds")
         return RefusedError(
-            f"{self.address.display()} holds an incomplete restore of snapshot {marker.snapshot} begun at {moment}",
+            f"{self.address.display()} holds {marker}",
             hint=f"start over with --replace {self.address.database}",
         )
 
@@ -219,7 +243,8 @@ class Target:
         doing = f"creating database {name}"
         if sqlstate_of(error) == "42P04":
             return RefusedError(
-                f"database {name} exists already", hint=f"overwrite it with --replace {name}, or choose another name"
+                f"database {name} exists already",
+                hint=f"overwrite it with --replace {name}, or choose another name",
             )
         if sqlstate_of(error) == _LACKING_RIGHTS:
             return LackingRightsError(
@@ -254,6 +279,50 @@ class Target:
                 yield connection
             except psycopg.Error as error:
                 raise failed(error, self.address, doing="examining the server") from error
+
+
+def connect_for_restore(
+    address: ServerAddress, *, snapshot: str, maintenance_memory_bytes: int
+) -> Connection:
+    """A connection that writes: what it commits is flushed by the restore's last transaction."""
+    settings = {
+        "synchronous_commit": "off",
+        "maintenance_work_mem": f"{min(maintenance_memory_bytes, MOST_MAINTENANCE_BYTES) // 1024}kB",
+        "check_function_bodies": "off",
+        "default_transaction_isolation": "read committed",
+        "default_transaction_read_only": "off",
+        "restrict_nonsystem_relation_kind": "",
+        "vacuum_cost_delay": "0",
+        "jit": "off",
+    }
+    connection = connect(address, application_name=f"holdfast/{snapshot}", purpose="target")
+    try:
+        connection.execute(settings_statement(settings).encode())
+    except psycopg.Error as error:
+        connection.close()
+        raise failed(error, address, doing="preparing a connection") from error
+    return connection
+
+
+def connect_as_user(address: ServerAddress, *, snapshot: str) -> Connection:
+    """A connection with the database's own settings, as its users have them; it only never gives up."""
+    try:
+        connection: Connection = psycopg.connect(
+            conninfo_for(address, application_name=f"holdfast/{snapshot}"),
+            autocommit=True,
+            prepare_threshold=None,
+        )
+    except psycopg.Error as error:
+        raise refusal(error, address) from error
+    try:
+        connection.execute(
+            "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
+            "SET default_transaction_read_only = off; SET client_min_messages = warning"
+        )
+    except psycopg.Error as error:
+        connection.close()
+        raise failed(error, address, doing="preparing a connection") from error
+    return connection
 
 
 def connect_beside(address: ServerAddress) -> Connection:
@@ -302,7 +371,7 @@ def read_marker(connection: Connection) -> Marker | None:
     if row is None or not row[0]:
         return None
     found = connection.execute(
-        f"SELECT snapshot, started_at FROM {MARKER_SCHEMA}.restore LIMIT 1".encode()
+        f"SELECT snapshot, started_at FROM {MARKER_SCHEMA}.restore LIMIT 1".encode()  # noqa: S608
     ).fetchone()
     return Marker(snapshot=found[0], started_at=found[1]) if found else None
 
@@ -318,8 +387,8 @@ def set_marker(connection: Connection, snapshot: str) -> None:
             "(snapshot text NOT NULL, started_at timestamptz NOT NULL, note text NOT NULL)".encode()
         )
         connection.execute(
-            f"INSERT INTO {MARKER_SCHEMA}.restore VALUES "
-            f"({literal(snapshot)}, pg_catalog.now(), 'this database is incomplete: a restore has not finished')".encode()
+            f"INSERT INTO {MARKER_SCHEMA}.restore VALUES (%s, pg_catalog.now(), %s)".encode(),  # noqa: S608
+            (snapshot, "this database is incomplete: a restore has not finished"),
         )
     comment = f"INCOMPLETE: a restore of snapshot {snapshot} has not finished"
     _allowed(connection, f"COMMENT ON DATABASE {database} IS {literal(comment)}")

@@ -6,7 +6,8 @@ SELECT current_setting('server_version_num')::int AS server_version,
        pg_catalog.pg_encoding_to_char(d.encoding) AS encoding,
        d.datcollate AS collate,
        pg_catalog.shobj_description(d.oid, 'pg_database') AS comment,
-       pg_catalog.pg_has_role(d.datdba, 'USAGE') AS owned
+       pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers')) AS shared_buffers,
+       pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')) AS maintenance_work_mem
   FROM pg_catalog.pg_database d
  WHERE d.datname = pg_catalog.current_database()
 
@@ -108,3 +109,66 @@ SELECT t.kind, t.schema, t.name
 SELECT 'extension', name::text FROM pg_catalog.pg_available_extensions
 UNION ALL
 SELECT 'tablespace', spcname::text FROM pg_catalog.pg_tablespace
+
+-- name: target_tables
+-- The tables that rows are to be loaded into, as they are on the target. $1: schemas, $2: names, side by side.
+SELECT w.schema, w.name, c.relkind::text, c.oid,
+       ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
+              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '')
+           AS columns,
+       ARRAY(SELECT t.tgname::text FROM pg_catalog.pg_trigger t
+              WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled IN ('A', 'R')) AS stubborn_triggers,
+       ARRAY(SELECT t.tgname::text FROM pg_catalog.pg_trigger t
+              WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled IN ('A', 'O')) AS triggers
+  FROM ROWS FROM (unnest(%s::text[]), unnest(%s::text[])) AS w (schema, name)
+  LEFT JOIN (pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace)
+         ON n.nspname = w.schema AND c.relname = w.name
+
+-- name: target_references
+-- Which of these tables refer to which other ones of them. $1: oids.
+SELECT c.conrelid::int8, c.confrelid::int8
+  FROM pg_catalog.pg_constraint c
+ WHERE c.contype = 'f' AND c.conrelid <> c.confrelid
+   AND c.conrelid = ANY(%s::oid[]) AND c.confrelid = ANY(%s::oid[])
+
+-- name: target_foreign_keys
+-- For each valid foreign key of these tables: a query that is true if some row breaks it. Keys that a partitioned
+-- table's key has on each referenced partition are part of that one. $1: oids.
+SELECT c.conrelid::regclass::text, c.conname::text,
+       format('SELECT EXISTS (SELECT FROM ONLY %%s AS f WHERE %%s AND NOT EXISTS (SELECT FROM %%s AS p WHERE %%s))',
+              c.conrelid::regclass,
+              string_agg(format('f.%%I IS NOT NULL', fa.attname), ' AND '),
+              c.confrelid::regclass,
+              string_agg(format('p.%%I OPERATOR(%%I.%%s) f.%%I', pa.attname, n.nspname, o.oprname, fa.attname),
+                         ' AND '))
+  FROM pg_catalog.pg_constraint c
+  CROSS JOIN LATERAL ROWS FROM (unnest(c.conkey), unnest(c.confkey), unnest(c.conpfeqop)) AS k (f, p, op)
+  JOIN pg_catalog.pg_attribute fa ON fa.attrelid = c.conrelid AND fa.attnum = k.f
+  JOIN pg_catalog.pg_attribute pa ON pa.attrelid = c.confrelid AND pa.attnum = k.p
+  JOIN pg_catalog.pg_operator o ON o.oid = k.op
+  JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+ WHERE c.contype = 'f' AND c.convalidated AND c.conrelid = ANY(%s::oid[])
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint up
+                    WHERE up.oid = c.conparentid AND up.conrelid = c.conrelid)
+ GROUP BY c.oid, c.conrelid, c.conname, c.confrelid
+ ORDER BY 1, 2
+
+-- name: target_owned_sequences
+-- The sequences that belong to columns of these tables. $1: oids.
+SELECT n.nspname::text, s.relname::text
+  FROM pg_catalog.pg_depend d
+  JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+  JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
+ WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+   AND d.deptype IN ('a', 'i') AND d.refobjid = ANY(%s::oid[])
+
+-- name: target_hindrances
+-- What could keep a database from being dropped. $1: its name.
+SELECT pg_catalog.pg_has_role(d.datdba, 'USAGE') AS owned,
+       d.datistemplate AS template,
+       pg_catalog.pg_get_userbyid(d.datdba)::text AS owner,
+       ARRAY(SELECT s.subname::text FROM pg_catalog.pg_subscription s WHERE s.subdbid = d.oid) AS subscriptions,
+       ARRAY(SELECT r.slot_name::text FROM pg_catalog.pg_replication_slots r
+              WHERE r.database = d.datname AND r.active) AS slots
+  FROM pg_catalog.pg_database d
+ WHERE d.datname = %s

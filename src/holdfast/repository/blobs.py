@@ -8,7 +8,8 @@ stored; what `read_blob` returned is exactly what was written, or it raised `Dam
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from holdfast.domain.errors import DamagedError, ObjectExistsError, ObjectMissingError
@@ -118,25 +119,34 @@ def store_object(storage: Storage, name: str, data: Buffer) -> None:
 
 def open_blob(sealer: Sealer, sealed: Buffer, kind: ObjectType, ref: BlobRef) -> bytes:
     """Open the bytes that `ref` names; raises `DamagedError` with the object's name."""
-    if len(sealed) != ref.length:
-        raise DamagedError(
-            f"object {ref.object_name} is damaged: expected {ref.length} bytes at {ref.offset}, "
-            f"read {len(sealed)}",
-            object_name=ref.object_name,
-        )
-    try:
+    with _damage(sealed, ref):
         plaintext = sealer.open(sealed, type=kind, identity=ref.identity, max_plain_bytes=ref.plain_bytes)
-    except SealBrokenError as error:
-        raise DamagedError(
-            f"object {ref.object_name} is damaged: {error}", object_name=ref.object_name
-        ) from error
-    if len(plaintext) != ref.plain_bytes:
-        raise DamagedError(
-            f"object {ref.object_name} is damaged: expected {ref.plain_bytes} bytes of content, "
-            f"read {len(plaintext)}",
-            object_name=ref.object_name,
-        )
+        _expect_size(len(plaintext), ref)
     return plaintext
+
+
+def check_blob(sealer: Sealer, sealed: Buffer, kind: ObjectType, ref: BlobRef) -> int:
+    """Like `open_blob`, without keeping the plaintext: returns its size in bytes."""
+    with _damage(sealed, ref):
+        size = sealer.check(sealed, type=kind, identity=ref.identity, max_plain_bytes=ref.plain_bytes)
+        _expect_size(size, ref)
+    return size
+
+
+@contextmanager
+def _damage(sealed: Buffer, ref: BlobRef) -> Iterator[None]:
+    """Turn whatever is wrong with a blob into `DamagedError` with its object's name."""
+    try:
+        if len(sealed) != ref.length:
+            raise SealBrokenError(f"expected {ref.length} bytes at {ref.offset}, read {len(sealed)}")
+        yield
+    except SealBrokenError as error:
+        raise error.as_damage(ref.object_name) from error
+
+
+def _expect_size(size: int, ref: BlobRef) -> None:
+    if size != ref.plain_bytes:
+        raise SealBrokenError(f"expected {ref.plain_bytes} bytes of content, read {size}")
 
 
 def read_blob(storage: Storage, sealer: Sealer, kind: ObjectType, ref: BlobRef) -> bytes:

@@ -15,7 +15,7 @@ from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import BlobRef, Root, SnapshotSummary
 from holdfast.domain.tables import QualifiedName
 from holdfast.repository import layout
-from holdfast.repository.blobs import md5_of, open_blob
+from holdfast.repository.blobs import check_blob, md5_of
 from holdfast.repository.repo import Repository
 from holdfast.repository.seal import ObjectType
 
@@ -178,7 +178,7 @@ def check_content(repository: Repository, uses: Uses) -> tuple[int, Problem | No
     for kind, ref in uses.blobs.values():
         try:
             sealed = view[ref.offset : ref.offset + ref.length]
-            plain_bytes += len(open_blob(repository.sealer, sealed, kind, ref))
+            plain_bytes += check_blob(repository.sealer, sealed, kind, ref)
         except DamagedError as error:
             return plain_bytes, problem_of(uses, error.message)
     return plain_bytes, None

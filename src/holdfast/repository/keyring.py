@@ -1,12 +1,10 @@
 """The keyring: the current epoch's data key seals new objects, earlier epochs' keys still open old ones.
 
-Each epoch's keys are wrapped in slots (slots.py), one object per epoch and slot: `keys/<epoch>/<slot>`. Opening
-any slot of an epoch gives its keys, and with them the repository's id and the digest of its config.
+Each epoch's keys are wrapped in slots (slots.py), one object per epoch and slot: `keys/<epoch>/<slot>`. What comes
+out of them again is unlocking.py's concern.
 
-The invariant: two keyrings of one repository never disagree about an epoch. Slots that open to different keys,
-and an epoch that was not made by a holder of the one before it, are refused. This matters because anyone who
-knows an age recipient can wrap keys of his own choice for it: whoever can write to the storage must not be able
-to make writers seal with keys he knows.
+The invariant: new objects are sealed under the newest epoch that exists, or not at all; and every epoch but the
+first carries the proof that a holder of the one before it made it.
 """
 
 from __future__ import annotations
@@ -22,39 +20,18 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from holdfast.domain.errors import DamagedError, LockedOutError
-from holdfast.repository.secrets import (
-    IDENTITY_FILE,
-    PASSPHRASE,
-    PASSPHRASE_COMMAND,
-    PASSPHRASE_FILE,
-    Identity,
-    Secrets,
-    usable,
-)
+from holdfast.repository.secrets import usable
 from holdfast.repository.slots import (
     KDF,
-    AgeSlot,
     Argon2,
-    NotForThisSecretError,
-    PassphraseSlot,
     SlotPlace,
-    UnknownSlotError,
-    epoch_of,
     new_salt,
-    open_age,
-    open_passphrase,
-    read_slot,
     wrap_for_passphrase,
     wrap_for_recipient,
 )
 
 KEY_BYTES: Final = 32
-_PAYLOAD_FORMAT = 1
-_HINT_NONE = (
-    f"set {PASSPHRASE_FILE}, {PASSPHRASE_COMMAND} or {PASSPHRASE}, or name the recovery kit with "
-    f"{IDENTITY_FILE} or --identity-file"
-)
-_HINT_WRONG = "check which repository and which secret belong together, or use the recovery kit"
+PAYLOAD_FORMAT: Final = 1
 
 
 class KeyObject(NamedTuple):
@@ -133,7 +110,7 @@ class Keyring:
         before = self.sealing()
         data_key = os.urandom(KEY_BYTES)
         identity_key = os.urandom(KEY_BYTES) if new_identity_key else before.identity_key
-        link = _link(before, self.repository_id, before.epoch + 1, data_key, identity_key)
+        link = epoch_link(before, self.repository_id, before.epoch + 1, data_key, identity_key)
         made = EpochKeys(epoch=before.epoch + 1, data_key=data_key, identity_key=identity_key, link=link)
         return replace(self, epochs=(*self.epochs, made))
 
@@ -146,15 +123,6 @@ class Keyring:
                 object_name="config",
                 hint="restore the config object from a copy of this repository; do not run init again",
             )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unlocked:
-    """An open keyring, the slots that opened it, and what the operator should know about the others."""
-
-    keyring: Keyring
-    opened: tuple[str, ...]
-    warnings: tuple[str, ...]
 
 
 def add_passphrase_slot(
@@ -196,186 +164,6 @@ def add_recipient_slot(
     )
 
 
-def unlock(objects: Iterable[tuple[str, bytes]], secrets: Secrets) -> Unlocked:
-    """The keyring that the secrets open, from all objects under `keys/` (name, bytes).
-
-    Raises `DamagedError` if there are none, or nothing opened and some are damaged, or slots contradict each
-    other; `LockedOutError` if no secret fits.
-    """
-    found = _read_all(objects)
-    opening = _Opening()
-    identities = secrets.find_identities() if found.age else ()
-    for slot in found.age if identities else ():
-        opening.try_age(slot, identities)
-    if identities and not opening.payloads:
-        opening.warnings.append(
-            f"the identity in {secrets.identity_file} opens no key slot of this repository"
-        )
-    tried_passphrase = _try_passphrases(found, opening, secrets)
-    if not opening.payloads:
-        raise _locked_out(found, tried=bool(identities) or tried_passphrase)
-    return Unlocked(
-        keyring=opening.keyring(found.epochs),
-        opened=tuple(opening.opened),
-        warnings=(*secrets.warnings(), *found.warnings(), *opening.warnings),
-    )
-
-
-@dataclass(slots=True)
-class _Found:
-    """What lies under `keys/`, sorted by what can be done with it."""
-
-    age: list[AgeSlot] = field(default_factory=list)
-    passphrase: list[PassphraseSlot] = field(default_factory=list)
-    damaged: list[DamagedError] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
-    epochs: set[int] = field(default_factory=set)
-
-    def warnings(self) -> tuple[str, ...]:
-        return (
-            *(error.message for error in self.damaged),
-            *(f"key slot {reason}: a newer version of holdfast wrote it" for reason in self.unknown),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Payload:
-    repository_id: UUID
-    config_digest: str
-    keys: EpochKeys
-
-
-@dataclass(slots=True)
-class _Opening:
-    """What opened so far; holds slots of one epoch against each other."""
-
-    payloads: dict[int, _Payload] = field(default_factory=dict)
-    opened: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    _derived: dict[tuple[str, bytes, Argon2], bytes] = field(default_factory=dict, repr=False)
-
-    def try_age(self, slot: AgeSlot, identities: tuple[Identity, ...]) -> None:
-        try:
-            self._take(slot, open_age(slot, identities))
-        except NotForThisSecretError:
-            return
-
-    def try_passphrase(self, slot: PassphraseSlot, passphrase: str) -> None:
-        """Deriving costs a third of a second: the slots that one command made for all epochs share it."""
-        cost = (passphrase, slot.salt, slot.kdf)
-        if cost not in self._derived:
-            self._derived[cost] = slot.kdf.derive(passphrase, slot.salt)
-        try:
-            self._take(slot, open_passphrase(slot, self._derived[cost]))
-        except NotForThisSecretError:
-            return
-
-    def keyring(self, epochs: set[int]) -> Keyring:
-        """Raises `DamagedError` if an epoch was not made by a holder of the one before it."""
-        newest = self.payloads[max(self.payloads)]
-        for epoch, payload in sorted(self.payloads.items()):
-            before, keys = self.payloads.get(epoch - 1), payload.keys
-            if before is None:
-                continue
-            link = _link(before.keys, payload.repository_id, epoch, keys.data_key, keys.identity_key)
-            if not hmac.compare_digest(link, keys.link):
-                raise _forged(
-                    f"keys/{epoch:08d}/", f"epoch {epoch} was not made by a holder of epoch {epoch - 1}"
-                )
-        return Keyring(
-            repository_id=newest.repository_id,
-            config_digest=newest.config_digest,
-            epochs=tuple(payload.keys for _, payload in sorted(self.payloads.items())),
-            locked=tuple(sorted(epochs - set(self.payloads))),
-        )
-
-    def _take(self, slot: AgeSlot | PassphraseSlot, content: bytes) -> None:
-        payload = _decode(slot, content)
-        for other in self.payloads.values():
-            same_repository = (other.repository_id, other.config_digest) == (
-                payload.repository_id,
-                payload.config_digest,
-            )
-            if not same_repository or (other.keys.epoch == slot.epoch and other.keys != payload.keys):
-                raise _forged(slot.name, f"it contradicts key slot {self.opened[0]}")
-        self.payloads[slot.epoch] = payload
-        self.opened.append(slot.name)
-
-
-def _read_all(objects: Iterable[tuple[str, bytes]]) -> _Found:
-    found = _Found()
-    empty = True
-    for name, data in objects:
-        empty = False
-        epoch = epoch_of(name)
-        if epoch is not None:
-            found.epochs.add(epoch)
-        try:
-            slot = read_slot(name, data)
-        except DamagedError as error:
-            found.damaged.append(error)
-        except UnknownSlotError as error:
-            found.unknown.append(f"{name} has {error}")
-        else:
-            if isinstance(slot, AgeSlot):
-                found.age.append(slot)
-            else:
-                found.passphrase.append(slot)
-    if empty:
-        raise DamagedError(
-            "keys/ is empty: nothing can open this repository",
-            object_name="keys/",
-            hint="restore the objects under keys/ from a copy of this repository; do not run init again",
-        )
-    return found
-
-
-def _try_passphrases(found: _Found, opening: _Opening, secrets: Secrets) -> bool:
-    """Try the passphrase on the slots of epochs still locked; newest first. True if there was one to try."""
-    locked = [slot for slot in found.passphrase if slot.epoch not in opening.payloads]
-    if not locked:
-        return False
-    passphrase = secrets.find_passphrase()
-    if passphrase is None and not opening.payloads:
-        passphrase = secrets.ask_passphrase()
-    if passphrase is None:
-        return False
-    for slot in sorted(locked, key=lambda slot: (-slot.epoch, slot.name)):
-        if slot.epoch not in opening.payloads:
-            opening.try_passphrase(slot, passphrase)
-    return True
-
-
-def _locked_out(found: _Found, *, tried: bool) -> DamagedError | LockedOutError:
-    """Why nothing opened. A damaged slot comes first: it may be the one that this secret belongs to."""
-    if found.damaged:
-        return found.damaged[0]
-    count = len(found.age) + len(found.passphrase)
-    if count == 0:
-        return LockedOutError(
-            f"key slot {found.unknown[0]}, which this version does not know", hint="use a newer holdfast"
-        )
-    if not tried:
-        kinds = " and ".join(
-            ["a passphrase"] * bool(found.passphrase) + ["an age identity"] * bool(found.age)
-        )
-        return LockedOutError(
-            f"the repository is locked ({kinds} would open it) and no such secret was given",
-            hint=_HINT_NONE,
-        )
-    slots = "the only key slot" if count == 1 else f"none of the {count} key slots"
-    verb = "does not open" if count == 1 else "opens"
-    return LockedOutError(f"{slots} of this repository {verb} with what was given", hint=_HINT_WRONG)
-
-
-def _forged(object_name: str, reason: str) -> DamagedError:
-    return DamagedError(
-        f"key slot {object_name} is not to be trusted: {reason}",
-        object_name=object_name,
-        hint="find out who wrote it; holdfast neither reads nor writes with contradicting keys",
-    )
-
-
 def _add(
     keyring: Keyring,
     epochs: Iterable[int] | None,
@@ -393,7 +181,7 @@ def _add(
 def _encode(keyring: Keyring, place: SlotPlace) -> bytes:
     keys = keyring.keys(place.epoch)
     document = {
-        "format": _PAYLOAD_FORMAT,
+        "format": PAYLOAD_FORMAT,
         "repository": str(keyring.repository_id),
         "config_digest": keyring.config_digest,
         "epoch": keys.epoch,
@@ -405,30 +193,10 @@ def _encode(keyring: Keyring, place: SlotPlace) -> bytes:
     return json.dumps(document, sort_keys=True).encode("ascii")
 
 
-def _decode(slot: AgeSlot | PassphraseSlot, content: bytes) -> _Payload:
-    """What a slot wraps, which must be about this very slot."""
-    try:
-        document = json.loads(content)
-        payload = _Payload(
-            repository_id=UUID(str(document["repository"])),
-            config_digest=str(document["config_digest"]),
-            keys=EpochKeys(
-                epoch=document["epoch"],
-                data_key=bytes.fromhex(document["data_key"]),
-                identity_key=bytes.fromhex(document["identity_key"]),
-                link=bytes.fromhex(document["link"]),
-            ),
-        )
-        inside = (document["format"], payload.repository_id, payload.keys.epoch, document["slot"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        # Not chained to what could not be read: that holds keys.
-        raise _forged(slot.name, f"what it wraps is malformed ({type(error).__name__})") from None
-    if inside != (_PAYLOAD_FORMAT, slot.repository_id, slot.epoch, slot.slot):
-        raise _forged(slot.name, "what it wraps belongs to another slot")
-    return payload
-
-
-def _link(before: EpochKeys, repository_id: UUID, epoch: int, data_key: bytes, identity_key: bytes) -> bytes:
+def epoch_link(
+    before: EpochKeys, repository_id: UUID, epoch: int, data_key: bytes, identity_key: bytes
+) -> bytes:
+    """What only a holder of the epoch `before` can make of a new epoch's keys."""
     message = (
         b"holdfast/1/epoch\n" + repository_id.bytes + epoch.to_bytes(4, "little") + data_key + identity_key
     )

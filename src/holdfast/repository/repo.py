@@ -19,13 +19,14 @@ from holdfast.repository.blobs import read_blob
 from holdfast.repository.config import Config, decode_config, digest_of
 from holdfast.repository.encoding import MalformedError
 from holdfast.repository.journal import Journal
-from holdfast.repository.keyring import Keyring, unlock
+from holdfast.repository.keyring import Keyring
 from holdfast.repository.outcomes import Committed, Outcomes
 from holdfast.repository.packs import PackReader
 from holdfast.repository.root_codec import decode_root
 from holdfast.repository.seal import ObjectType, Sealer
 from holdfast.repository.secrets import Secrets
 from holdfast.repository.table_codec import decode_large_objects, decode_table
+from holdfast.repository.unlocking import unlock
 from holdfast.repository.writers import Writers
 from holdfast.storage import Storage
 

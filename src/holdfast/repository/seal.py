@@ -18,7 +18,6 @@ import enum
 import io
 import os
 import struct
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -30,13 +29,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from holdfast.domain.errors import DamagedError, RefusedError
+from holdfast.repository.frames import PACK_PIECE, UNPACK_PIECE, MalformedFrameError, pack, unpack
 from holdfast.repository.keyring import Keyring
 from holdfast.storage import Buffer
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 MAGIC: Final = b"HFST"
 FORMAT_VERSION: Final = 1
@@ -48,8 +43,6 @@ MAX_PLAIN_BYTES: Final = 8 * 1024**3
 
 _HEADER = struct.Struct("<4sBBBBIIQ32s32s")
 _NONCE = bytes(12)
-_COMPRESS_PIECE = 1024 * 1024
-_OPEN_PIECE = 256 * 1024  # stays in a core's cache between decrypting, unpacking and hashing
 
 
 class ObjectType(enum.IntEnum):
@@ -196,7 +189,7 @@ class Sealer:
                 hint="split it into smaller ranges",
             )
         keys = self.keyring.sealing()
-        pieces = _compress(view, level)
+        pieces = pack(view, level)
         header = Header(
             type=type,
             encoding=Encoding.RAW if pieces is None else Encoding.ZSTD,
@@ -205,9 +198,7 @@ class Sealer:
             salt=os.urandom(32),
             identity=identity or _identify(type, view, keys.identity_key),
         )
-        return self._encrypt(
-            header, keys.data_key, _slices(view, _COMPRESS_PIECE) if pieces is None else pieces
-        )
+        return self._encrypt(header, keys.data_key, _slices(view, PACK_PIECE) if pieces is None else pieces)
 
     def seal_checked(
         self,
@@ -338,34 +329,12 @@ def _slices(view: memoryview, size: int) -> Iterator[memoryview]:
         yield view[start : start + size]
 
 
-def _compress(view: memoryview, level: int) -> list[bytes] | None:
-    """One zstd frame that states its content's size, in pieces; None if it would not be smaller.
-
-    The compressor is new each time: reusing one gained nothing measurable, and one of a high level holds up to
-    hundreds of megabytes.
-    """
-    compressor = zstd.ZstdCompressor(level=level)
-    compressor.set_pledged_input_size(len(view))
-    pieces: list[bytes] = []
-    packed_bytes = 0
-    for start in range(0, len(view), _COMPRESS_PIECE):
-        end = start + _COMPRESS_PIECE
-        if end < len(view):
-            pieces.append(compressor.compress(view[start:end], compressor.CONTINUE))
-        else:
-            pieces.append(compressor.compress(view[start:end], compressor.FLUSH_FRAME))
-        packed_bytes += len(pieces[-1])
-        if packed_bytes >= len(view):
-            return None
-    return pieces or None
-
-
 def _decrypt(body: memoryview, key: bytes, context: bytes) -> Iterator[memoryview]:
     """The body decrypted in pieces, each valid until the next one is asked for; authentic only at the end."""
     cipher = Cipher(algorithms.AES(key), modes.GCM(_NONCE, bytes(body[-TAG_BYTES:]))).decryptor()
     cipher.authenticate_additional_data(context)
-    scratch = memoryview(bytearray(min(_OPEN_PIECE, len(body))))
-    for piece in _slices(body[:-TAG_BYTES], _OPEN_PIECE):
+    scratch = memoryview(bytearray(min(UNPACK_PIECE, len(body))))
+    for piece in _slices(body[:-TAG_BYTES], UNPACK_PIECE):
         yield scratch[: cipher.update_into(piece, scratch)]
     try:
         cipher.finalize()
@@ -379,40 +348,9 @@ def _decode(
     if encoding is Encoding.RAW:
         if encoded_bytes > limit:
             raise SealBrokenError(f"expected at most {limit} bytes of content, found {encoded_bytes}")
-        return pieces
-    return _unpack(pieces, limit)
-
-
-def _unpack(pieces: Iterator[memoryview], limit: int) -> Iterator[bytes]:
-    """Unpack exactly one zstd frame, which states its size, is whole, and has nothing behind it."""
-    first = next(pieces, memoryview(b""))
-    expected = _stated_size(first, limit)
-    unpacker = zstd.ZstdDecompressor()
-    unpacked_bytes = 0
-    piece: Buffer | None = first
+        yield from pieces
+        return
     try:
-        while piece is not None:
-            output = unpacker.decompress(piece, _OPEN_PIECE)
-            unpacked_bytes += len(output)
-            if unpacked_bytes > expected:
-                break
-            if output:
-                yield output
-            more_inside = not unpacker.eof and not unpacker.needs_input
-            piece = b"" if more_inside else next(pieces, None)
-    except (zstd.ZstdError, EOFError) as error:
-        raise SealBrokenError("its content does not unpack as one zstd frame") from error
-    if not unpacker.eof or unpacker.unused_data or unpacked_bytes != expected:
-        raise SealBrokenError(f"its content does not unpack to the {expected} bytes that it states")
-
-
-def _stated_size(frame_start: memoryview, limit: int) -> int:
-    try:
-        stated = zstd.get_frame_info(frame_start).decompressed_size
-    except zstd.ZstdError as error:
-        raise SealBrokenError("its content is no zstd frame") from error
-    if stated is None:
-        raise SealBrokenError("its zstd frame does not state a size")
-    if stated > limit:
-        raise SealBrokenError(f"expected at most {limit} bytes of content, its zstd frame states {stated}")
-    return int(stated)
+        yield from unpack(pieces, limit)
+    except MalformedFrameError as error:
+        raise SealBrokenError(f"its content {error}") from error

@@ -116,7 +116,9 @@ class CloudStorage:
             with self._faults("delete", name):
                 obstore.delete(self._store, self._base + name)
         except ObjectMissingError:
-            pass
+            # Azure says so, but not whether object or container are missing.
+            with suppress(ObjectMissingError):
+                self.get(name, length=1)
 
     def close(self) -> None:
         """Connections are shared by the process and close by themselves when idle."""

@@ -59,8 +59,8 @@ class Abilities:
 def probe(storage: Storage, *, now: datetime) -> Abilities:
     """Try every verb below `probe/` and clean up. `now` (aware) is the caller's clock, read just before.
 
-    Open the storage with `create_once=True`, or the adapter's own look-before-writing is probed instead of the
-    server. Raises `UnreachableError` and its kin when the storage cannot be written and read at all.
+    Open the storage with `create_once=True`: without, the adapter looks before it writes, and nothing can be
+    learnt about races. Raises `UnreachableError` and its kin when the storage cannot be written and read at all.
     """
     run = _Run(storage)
     try:
@@ -122,6 +122,9 @@ class _Run:
         return is_refused
 
     def create_at_once(self) -> bool:
+        if not self._storage.create_once:
+            self.findings.append("opened without create-once, so who wins a race was not tried")
+            return False
         return all(self._race(number) for number in range(_RACES))
 
     def list_all(self) -> bool:

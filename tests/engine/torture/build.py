@@ -12,7 +12,9 @@ KNOWN_PG_DUMP_GAPS says what was left out for that reason.
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 FILES = Path(__file__).parent / "sql"
+EXTENSION_FILES = Path(__file__).parent / "extension"
 
 EXTENSIONS = frozenset(
     {
@@ -229,6 +232,29 @@ def temporary(connection: psycopg.Connection[tuple[object, ...]]) -> None:
     _run(connection, FILES / "temporary.sql", chosen, superuser=False)
 
 
+def install_test_extension(bindir: Path) -> bool:
+    """Put the extensions holdfast_conf and holdfast_clash where the server of `bindir` finds extensions.
+
+    False if that folder is not ours to write. Installing twice, or from several processes at once, does no harm.
+    """
+    asked = subprocess.run(
+        [str(bindir / "pg_config"), "--sharedir"], capture_output=True, text=True, check=True
+    )
+    folder = Path(asked.stdout.strip()) / "extension"
+    for file in EXTENSION_FILES.iterdir():
+        installed = folder / file.name
+        if installed.is_file() and installed.read_bytes() == file.read_bytes():
+            continue
+        unfinished = folder / f"{file.name}.{os.getpid()}"
+        try:
+            unfinished.write_bytes(file.read_bytes())
+        except OSError:
+            return False
+        unfinished.chmod(0o644)
+        unfinished.rename(installed)
+    return True
+
+
 def blocks(file: Path) -> Iterator[Block]:
     """Cut a file at its `--!` lines."""
     text, requires, expect = "", "", None
@@ -285,7 +311,7 @@ def _run(
         try:
             connection.execute(cast("LiteralString", block.text))
         except psycopg.Error as error:
-            code = getattr(psycopg.errors, "lookup")(error.sqlstate or "").__name__
+            code = psycopg.errors.lookup(error.sqlstate or "").__name__
             if block.expect is None or code.lower() != block.expect.replace("_", ""):
                 error.add_note(f"in {block.place}")
                 raise

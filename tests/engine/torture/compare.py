@@ -2,7 +2,7 @@
 
 It shares no code with Holdfast, reads with psycopg's row protocol and pg_dump only, and compares
 - every table's rows as a multiset of COPY text lines, whatever their physical order, generated columns included;
-- sequences, large objects, extensions' configuration rows, materialized views' contents and whether they are filled;
+- sequences, large objects, extensions' configuration rows, contents of materialized views and whether they are filled;
 - pg_dump's text of all definitions, and apart from it the catalog facts of facts.sql and cluster.sql.
 
 Partitions of a table that hashes an enum are compared together: the hash follows the label's oid, which a restore
@@ -33,11 +33,33 @@ Facts: TypeAlias = "dict[str, Counter[tuple[str, ...]]]"
 
 HERE = Path(__file__).parent
 LONG_ROW_BYTES = 4096
-SETTINGS = """
-SET search_path = ''; SET DateStyle = ISO, MDY; SET IntervalStyle = postgres; SET TimeZone = UTC; SET extra_float_digits = 3; SET bytea_output = hex;
-SET lc_monetary = 'C'; SET xmloption = content; SET row_security = off; SET statement_timeout = 0; SET lock_timeout = 0;
-SET idle_in_transaction_session_timeout = 0; SET default_transaction_deferrable = off; SET quote_all_identifiers = off
-"""
+SETTINGS = (
+    "search_path = ''",
+    "DateStyle = ISO, MDY",
+    "IntervalStyle = postgres",
+    "TimeZone = UTC",
+    "extra_float_digits = 3",
+    "bytea_output = hex",
+    "lc_monetary = 'C'",
+    "xmloption = content",
+    "row_security = off",
+    "statement_timeout = 0",
+    "lock_timeout = 0",
+    "idle_in_transaction_session_timeout = 0",
+    "default_transaction_deferrable = off",
+    "quote_all_identifiers = off",
+)
+
+
+def queries(file: Path) -> Iterator[tuple[str, str]]:
+    """The named queries of a file: each follows a line `--? name`."""
+    parts = re.split(r"(?m)^--\? (.*)\n", file.read_text(encoding="utf-8"))
+    yield from zip(parts[1::2], parts[2::2], strict=True)
+
+
+ROWS: dict[str, LiteralString] = {
+    name: cast("LiteralString", text) for name, text in queries(HERE / "rows.sql")
+}
 
 
 def compare(
@@ -76,17 +98,11 @@ def compare(
     return found
 
 
-def queries(file: Path) -> Iterator[tuple[str, str]]:
-    """The named queries of a file: each follows a line `--? name`."""
-    parts = re.split(r"(?m)^--\? (.*)\n", file.read_text(encoding="utf-8"))
-    yield from zip(parts[1::2], parts[2::2], strict=True)
-
-
 @contextmanager
 def _session(dsn: str) -> Iterator[Connection]:
     """One read-only snapshot under fixed settings. SQL_ASCII is read as LATIN1: a character for every byte."""
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(SETTINGS)
+        connection.execute("; ".join(f"SET {setting}" for setting in SETTINGS))
         ascii_only = connection.info.parameter_status("server_encoding") == "SQL_ASCII"
         connection.execute(f"SET client_encoding = {'LATIN1' if ascii_only else 'UTF8'}")
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -125,14 +141,7 @@ def _compare_facts(kind: str, source: Facts, target: Facts) -> list[str]:
 def _sequences(connection: Connection) -> Facts:
     """last_value and is_called of every sequence that is not an extension's own."""
     facts: Facts = {}
-    for schema, name in connection.execute(
-        """
-        SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE c.relkind = 'S' AND n.nspname !~ '^pg_temp'
-           AND (NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-                OR EXISTS (SELECT FROM pg_extension e WHERE c.oid = ANY (e.extconfig)))
-        """
-    ).fetchall():
+    for schema, name in connection.execute(ROWS["sequence"]).fetchall():
         where = sql.Identifier(schema, name)
         row = connection.execute(sql.SQL("SELECT last_value, is_called FROM {}").format(where)).fetchone()
         assert row is not None
@@ -140,31 +149,10 @@ def _sequences(connection: Connection) -> Facts:
     return facts
 
 
-TABLES = """
-WITH RECURSIVE hashed AS (
-  SELECT p.partrelid FROM pg_partitioned_table p
-   WHERE p.partstrat = 'h' AND EXISTS (SELECT FROM pg_opclass o WHERE o.oid = ANY (p.partclass) AND o.opcname = 'enum_ops')
-), below AS (
-  SELECT partrelid AS root, partrelid AS member FROM hashed
-   WHERE NOT EXISTS (SELECT FROM pg_partition_ancestors(hashed.partrelid) a JOIN hashed h ON h.partrelid = a.relid AND a.relid <> hashed.partrelid)
-   UNION ALL SELECT b.root, i.inhrelid FROM below b JOIN pg_inherits i ON i.inhparent = b.member
-)
-SELECT n.nspname, c.relname, c.relkind = 'p' AS whole,
-       ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attname) AS columns,
-       (SELECT e.extcondition[array_position(e.extconfig, c.oid)] FROM pg_extension e WHERE c.oid = ANY (e.extconfig)) AS condition
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.oid >= 16384 AND n.nspname !~ '^pg_(toast|temp)'
-   AND (c.oid IN (SELECT partrelid FROM hashed WHERE partrelid IN (SELECT root FROM below))
-        OR (c.relkind = 'r' OR c.relkind = 'm' AND c.relispopulated) AND c.oid NOT IN (SELECT member FROM below))
-   AND (NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-        OR EXISTS (SELECT FROM pg_extension e WHERE c.oid = ANY (e.extconfig)))
-"""
-
-
 def _compare_rows(source: Connection, target: Connection) -> list[str]:
     """Rows of every table of either side; a table on one side only is reported as such."""
-    ours = {(row[0], row[1]): row for row in source.execute(TABLES)}
-    theirs = {(row[0], row[1]): row for row in target.execute(TABLES)}
+    ours = {(row[0], row[1]): row for row in source.execute(ROWS["table"])}
+    theirs = {(row[0], row[1]): row for row in target.execute(ROWS["table"])}
     found = []
     for key in sorted(ours.keys() | theirs.keys()):
         name = sql.Identifier(*key).as_string(source)

@@ -40,7 +40,10 @@ def compare_definitions(source_dsn: str, target_dsn: str, *, pg_dump: Path, cros
     source = _entries(_dump(source_dsn, pg_dump))
     found = [
         f"definition only in {'source' if missing else 'target'}: {header}"
-        for headers, missing in ((source.keys() - target.keys(), True), (target.keys() - source.keys(), False))
+        for headers, missing in (
+            (source.keys() - target.keys(), True),
+            (target.keys() - source.keys(), False),
+        )
         for header in sorted(headers)
     ]
     name = f"reference_{secrets.token_hex(6)}"
@@ -108,7 +111,9 @@ def _body(text: str) -> str:
     """The entry without the settings that pg_dump writes for the entry after it (facts.sql compares access methods)."""
     text = text.replace("--\n-- PostgreSQL database dump complete\n--\n", "").strip()
     while True:
-        shorter = re.sub(r"\n*^SET default_(tablespace|table_access_method) = .*;\Z", "", text, flags=re.MULTILINE).strip()
+        shorter = re.sub(
+            r"\n*^SET default_(tablespace|table_access_method) = .*;\Z", "", text, flags=re.MULTILINE
+        ).strip()
         if shorter == text:
             return text
         text = shorter

@@ -43,7 +43,7 @@ INSERT INTO tor_columns.serials DEFAULT VALUES;
 ALTER TABLE tor_columns.serials ALTER a DROP DEFAULT;
 
 CREATE TABLE tor_columns.defaults (
-  id int DEFAULT (random() * 0)::int, at timestamptz DEFAULT now(), who name DEFAULT current_user, txt text DEFAULT E'it''s \\ \n "x"', arr text[] DEFAULT '{}'::text[],
+  id int DEFAULT (length('seven') + 2), at timestamptz DEFAULT now(), who name DEFAULT current_user, txt text DEFAULT E'it''s \\ \n "x"', arr text[] DEFAULT '{}'::text[],
   js jsonb DEFAULT '{"a": [1, null]}', m tor_types.mood DEFAULT 'it''s', pt tor_types.point3 DEFAULT ROW (1, 2, 3), never text DEFAULT NULL, b bytea DEFAULT '\x00ff', neg int DEFAULT -1,
   d date DEFAULT '0001-01-01 BC', r tor_types.floatrange DEFAULT '[-Infinity,1)'
 );

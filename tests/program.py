@@ -1,0 +1,84 @@
+"""The program as an operator or a script starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import holdfast
+
+SOURCE_FOLDER = Path(holdfast.__file__).parents[1]
+PASSPHRASE = "correct horse battery"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """How a run ended and what it said."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The one JSON document on standard output; anything else there fails."""
+        found = json.loads(self.stdout)
+        assert isinstance(found, dict)
+        return found
+
+    @property
+    def error(self) -> dict[str, Any]:
+        error = self.document["error"]
+        assert isinstance(error, dict)
+        assert error["exit_code"] == self.code
+        return error
+
+    def said(self) -> str:
+        return self.stdout + self.stderr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """`holdfast` in a folder, with an environment of its own: nothing of the caller's leaks in."""
+
+    folder: Path
+    environ: Mapping[str, str]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "PYTHONPATH": str(SOURCE_FOLDER),
+            "PYTHONWARNINGS": "error",
+            **self.environ,
+            **more,
+        }
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "holdfast", *arguments]
+
+    def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment(**environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *arguments: str, **environ: str) -> Finished:
+        with self.start(*arguments, **environ) as process:
+            try:
+                stdout, stderr = process.communicate(timeout=90)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+            return Finished(code=process.returncode, stdout=stdout, stderr=stderr)
