@@ -168,7 +168,9 @@ def _race(site: Site, options: argparse.Namespace) -> dict[str, Runs]:
         for make in makers:
             trial = make(site, database)
             rounds = 1 if part == "large" else options.runs
-            results[trial.name] = trials.race(trial, rounds=rounds, settle=site.server.settle, say=_say)
+            results[trial.name] = trials.race(
+                trial, rounds=rounds, settle=site.server.settle, say=_say, meter=site.server.cpu_seconds
+            )
     return results
 
 

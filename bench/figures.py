@@ -56,7 +56,7 @@ class Series:
 
     @property
     def value(self) -> float:
-        return median(self.values)
+        return max(self.values) if self.statistic == "max" else median(self.values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

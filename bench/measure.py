@@ -34,7 +34,8 @@ class BenchError(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """One run. `client_bytes` is the most that the command and its own processes held at once, `tool_bytes` the
-    most that PostgreSQL's programs started by it did. `output_bytes` is the size of what it wrote."""
+    most that PostgreSQL's programs started by it did. `output_bytes` is the size of what it wrote, and
+    `server_seconds` the processor time of the server's processes that served it and ended."""
 
     seconds: float
     cpu_seconds: float
@@ -42,6 +43,7 @@ class Measured:
     tool_bytes: int
     stdout: bytes = field(default=b"", repr=False)
     output_bytes: int = 0
+    server_seconds: float = 0.0
 
 
 def measure(
@@ -190,10 +192,20 @@ def _descendants(roots: frozenset[int]) -> set[int]:
     return found - roots
 
 
+def cpu_seconds_of_children(pid: int) -> float:
+    """Processor time of the children of a process that have ended, and of theirs."""
+    fields = _stat(pid)
+    return sum(map(int, fields[13:15])) / os.sysconf("SC_CLK_TCK")
+
+
 def _parent_of(pid: int) -> int:
-    stat = _read(f"/proc/{pid}/stat")
-    fields = stat[stat.rfind(b")") + 1 :].split()  # a name in parentheses comes first, and may hold anything
-    return int(fields[1]) if len(fields) > 1 else 0
+    return int((_stat(pid) or [b"", b"0"])[1])
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields of /proc/PID/stat from the third on; the second is a name that may hold anything."""
+    text = _read(f"/proc/{pid}/stat")
+    return text[text.rfind(b")") + 1 :].split()
 
 
 def _name_of(pid: int) -> str:

@@ -78,21 +78,22 @@ def _panels(document: dict[str, Any]) -> Iterator[Panel]:
         trial: runs[HOLDFAST] for trial, runs in results.items() if trial.endswith(("backup", "restore"))
     }
     if memory:
-        yield _panel(
-            "Holdfast's memory at its peak, MB", memory, lambda run: run["client_bytes"] / 1e6, "{:.0f} MB"
-        )
+        title = "Holdfast's memory at its peak, MB, the worst run"
+        yield _panel(title, memory, lambda run: run["client_bytes"] / 1e6, "{:.0f} MB", max)
 
 
 def _panel(
-    title: str, contenders: dict[str, list[Run]], quantity: Callable[[Run], float], text: str
+    title: str,
+    contenders: dict[str, list[Run]],
+    quantity: Callable[[Run], float],
+    text: str,
+    statistic: Callable[[list[float]], float] = median,
 ) -> Panel:
     bars = []
     for label, runs in contenders.items():
         values = [quantity(run) for run in runs]
-        middle = median(values)
-        bars.append(
-            Bar(label=label, value=middle, low=min(values), high=max(values), text=text.format(middle))
-        )
+        value = statistic(values)
+        bars.append(Bar(label=label, value=value, low=min(values), high=max(values), text=text.format(value)))
     return Panel(title=title, bars=tuple(bars))
 
 

@@ -9,6 +9,7 @@ import os
 import secrets
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from bench.measure import BenchError
+from bench.measure import BenchError, cpu_seconds_of_children
 from holdfast.postgres.scratch import ScratchServer
 from holdfast.postgres.tools import Toolset, find_tools
 
@@ -37,6 +38,7 @@ STATED_SETTINGS = (
     "autovacuum",
     "lc_collate",
 )
+_FAREWELL_SECONDS = 0.2  # a server process ends a little after its client
 _OUTSIDE_PREFIXES = ("PG", "HOLDFAST_", "DATABASE_URL")
 
 
@@ -86,6 +88,11 @@ class Server:
         with self.connected() as connection:
             connection.execute("CHECKPOINT")
         os.sync()
+
+    def cpu_seconds(self) -> float:
+        """Processor time of all connections that have ended so far."""
+        time.sleep(_FAREWELL_SECONDS)
+        return cpu_seconds_of_children(self._scratch.pid)
 
     def stated_settings(self) -> dict[str, str]:
         with self.connected() as connection:

@@ -35,6 +35,10 @@ def _nothing() -> None:
     pass
 
 
+def _unmetered() -> float:
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
     """`prepare` before and `conclude` after every run; `output` is what the run writes."""
@@ -45,13 +49,18 @@ class Contender:
     conclude: Callable[[], None] = _nothing
     output: Path | None = None
 
-    def turn(self, settle: Callable[[], None] = _nothing) -> Measured:
+    def turn(
+        self, settle: Callable[[], None] = _nothing, meter: Callable[[], float] = _unmetered
+    ) -> Measured:
+        """One run. `meter` reads the server's processor time."""
         self.prepare()
         settle()
+        before = meter()
         measured = self.run()
+        server_seconds = meter() - before
         size = 0 if self.output is None else size_of(self.output)
         self.conclude()
-        return replace(measured, output_bytes=size)
+        return replace(measured, output_bytes=size, server_seconds=server_seconds)
 
     def have_output(self) -> None:
         """What another trial starts from, unless it is there from an earlier run."""
@@ -67,7 +76,14 @@ class Trial:
     runs_per_round: int = 1
 
 
-def race(trial: Trial, *, rounds: int, settle: Callable[[], None], say: Say) -> Runs:
+def race(
+    trial: Trial,
+    *,
+    rounds: int,
+    settle: Callable[[], None],
+    say: Say,
+    meter: Callable[[], float] = _unmetered,
+) -> Runs:
     """All runs of a trial, by contender, in the order in which they were made."""
     for needed in trial.needs:
         needed.have_output()
@@ -75,7 +91,7 @@ def race(trial: Trial, *, rounds: int, settle: Callable[[], None], say: Say) -> 
     for turn in range(rounds * trial.runs_per_round):
         first = turn % len(trial.contenders)
         for contender in (*trial.contenders[first:], *trial.contenders[:first]):
-            measured = contender.turn(settle)
+            measured = contender.turn(settle, meter)
             runs[contender.name].append(measured)
             megabytes = measured.client_bytes / 1e6
             say(f"{trial.name}: {contender.name}: {measured.seconds:.2f} s, at most {megabytes:.0f} MB")
@@ -96,6 +112,7 @@ class Site:
         repository = self.folder / f"{database}.repository"
 
         def prepare() -> None:
+            self.contents(database)  # counted now: not while the server's time is read
             remove(repository)
             self.holdfast.init(repository)
 

@@ -28,6 +28,7 @@ from holdfast.storage.wrap import Retrying
 
 if TYPE_CHECKING:
     from holdfast.postgres.address import ServerAddress
+    from holdfast.postgres.stock import Selection
     from holdfast.workflows.backup import BackupOptions, BackupSource
 
 _LIBPQ_ENVIRONMENT = "application_name=holdfast"  # words that leave everything to libpq
@@ -128,13 +129,19 @@ def source_of(choice: SourceChoice, *, exclude_rows: tuple[str, ...] = ()) -> Ba
     from holdfast.workflows.backup import BackupSource
 
     address = address_of(choice)
-    patterns = (*choice.settings.exclude_rows, *exclude_rows)
     return BackupSource(
         name=choice.name or name_of(address),
         address=address,
         tiers=choice.settings.tiers.rules(),
-        exclude_rows=TablePatterns(patterns=patterns) if patterns else None,
+        exclude_rows=_patterns((*choice.settings.exclude_rows, *exclude_rows)),
     )
+
+
+def selection_of(choice: SourceChoice) -> Selection:
+    """Which rows a backup of this source would be asked for."""
+    from holdfast.postgres.stock import Selection
+
+    return Selection(exclude_rows=_patterns(choice.settings.exclude_rows))
 
 
 def backup_options(
@@ -163,6 +170,10 @@ def name_of(address: ServerAddress) -> str:
         host = "local"
     port = "" if address.port == 5432 else f":{address.port}"
     return f"{host}{port}/{address.database}"
+
+
+def _patterns(patterns: tuple[str, ...]) -> TablePatterns | None:
+    return TablePatterns(patterns=patterns) if patterns else None
 
 
 def _option(value: object) -> str:

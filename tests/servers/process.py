@@ -18,7 +18,11 @@ BUCKET = "holdfast"
 """Every server is started with one bucket of this name; tests keep apart by prefixes."""
 
 
-PYTHON_ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[1])}
+PYTHON_ENVIRONMENT = {
+    "PYTHONPATH": os.pathsep.join(
+        filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])
+    )
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +91,7 @@ def python_server(module: str, *arguments: str) -> Sequence[str]:
 
 
 def wait_for_line(process: subprocess.Popen[str], log: Path, sign: str) -> str:
-    """The first line of `log` that holds `sign`."""
+    """The first line of `log` that holds the sign of life, which should be told from any traceback."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         for line in log.read_text(errors="replace").splitlines():

@@ -18,7 +18,7 @@ ACCESS = {"access_key_id": "moto-key-id", "secret_access_key": "moto-secret"}
 def start(folder: Path) -> Iterator[Server]:
     log = folder / "moto.log"
     with running(python_server("s3_moto"), log, environment=PYTHON_ENVIRONMENT) as process:
-        port = int(wait_for_line(process, log, "port ").removeprefix("port "))
+        port = int(wait_for_line(process, log, "serving on port ").rsplit(" ", 1)[1])
         endpoint = f"http://127.0.0.1:{port}"
         request = urllib.request.Request(f"{endpoint}/{BUCKET}", method="PUT")
         urllib.request.urlopen(request, timeout=30).close()
@@ -33,7 +33,7 @@ def serve() -> None:
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True)
-    sys.stdout.write(f"port {server.server_port}\n")
+    sys.stdout.write(f"serving on port {server.server_port}\n")
     sys.stdout.flush()
     server.serve_forever()
 

@@ -84,7 +84,7 @@ def start(folder: Path) -> Iterator[Server]:
     with running(
         python_server("s3_swift", str(folder), BUCKET), log, environment=PYTHON_ENVIRONMENT
     ) as process:
-        port = int(wait_for_line(process, log, "port ").removeprefix("port "))
+        port = int(wait_for_line(process, log, "serving on port ").rsplit(" ", 1)[1])
         yield Server(
             scheme="s3",
             endpoint=f"http://127.0.0.1:{port}",
@@ -117,7 +117,7 @@ def serve(folder: Path, bucket: str) -> None:
     app = loadapp(str(front))
     _make_bucket(app, bucket)
     listener = eventlet.listen(("127.0.0.1", 0))
-    sys.stdout.write(f"port {listener.getsockname()[1]}\n")
+    sys.stdout.write(f"serving on port {listener.getsockname()[1]}\n")
     sys.stdout.flush()
     eventlet.wsgi.server(listener, app, quiet)
 

@@ -318,7 +318,7 @@ def test_doctor_says_what_is_missing_and_what_mends_it() -> None:
     assert "MISSING table secret.x: no SELECT" in lines
     assert GRANT in lines
     assert "unused" not in lines
-    assert lines[-1] == "NOT READY: 1 thing missing, each with its remedy above"
+    assert lines[-1] == "NOT READY: mend what is MISSING above, then run holdfast doctor again"
     assert document(report)["fine"] is False
     ready = DoctorReport(source="shop", repository=None, checks=checks[:1])
     assert shown(ready).splitlines()[-1] == "ready"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from holdfast.cli.invocation import Invocation, current, opened
+from holdfast.cli.invocation import Invocation, current, find_secrets_for
 from holdfast.cli.options import IdentityFile, Json, Repo, Source
 from holdfast.domain.errors import EXIT_FINE, EXIT_UNREACHABLE, UsageError
 
@@ -44,9 +44,12 @@ def doctor(
     from holdfast.workflows import doctor as workflow
 
     report = workflow.doctor(
-        address=None if chosen is None else (lambda: assemble.address_of(chosen)),
+        address=None if chosen is None else assemble.address_of(chosen),
         storage=None if place is None else (lambda: assemble.open_storage(place.settings)),
-        repository=None if place is None else (lambda: opened(invocation, place, identity_file)),
+        repository=None
+        if place is None
+        else (lambda: assemble.open_repository(place, find_secrets_for(place.settings, identity_file))),
+        selection=None if chosen is None else assemble.selection_of(chosen),
     )
     invocation.show(report)
     return EXIT_FINE if report.fine else EXIT_UNREACHABLE

@@ -23,7 +23,6 @@ from holdfast.workflows.keys import InitReport, KeysReport
 from holdfast.workflows.listing import ShowReport
 from holdfast.workflows.reports import (
     BackupReport,
-    Check,
     CheckStatus,
     DoctorReport,
     Finding,
@@ -231,11 +230,10 @@ def _doctor(report: DoctorReport) -> Parts:
         yield Text.assemble("  ", (mark, style), f"{printable(check.subject)}: {printable(check.detail)}")
         if check.remedy and check.status is not CheckStatus.FINE:
             yield from _remedy(check.remedy)
-    missing = _of(report.checks, CheckStatus.MISSING)
-    warnings = _of(report.checks, CheckStatus.WARNING)
+    warnings = sum(check.status is CheckStatus.WARNING for check in report.checks)
     yield Text("")
-    if missing:
-        yield Text(f"NOT READY: {counted(missing, 'thing')} missing, each with its remedy above", style=_LOUD)
+    if not report.fine:
+        yield Text("NOT READY: mend what is MISSING above, then run holdfast doctor again", style=_LOUD)
     elif warnings:
         yield Text(f"ready, with {counted(warnings, 'warning')}", style=_CAREFUL)
     else:
@@ -269,10 +267,6 @@ def _keys(report: KeysReport) -> Parts:
             Text(printable(slot.problem), style=_LOUD) if slot.problem else printable(slot.label),
         )
     yield table
-
-
-def _of(checks: Sequence[Check], status: CheckStatus) -> int:
-    return sum(check.status is status for check in checks)
 
 
 def shortest_prefixes(snapshots: Sequence[str], shortest: int = 12) -> dict[str, str]:

@@ -207,7 +207,9 @@ def _check(keywords: dict[str, str], password: str) -> dict[str, str]:
             )
     for port in keywords.get("port", "").split(","):
         if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-            raise UsageError("the port in the address of the database is no number from 1 to 65535", hint=_EXAMPLE)
+            raise UsageError(
+                "the port in the address of the database is no number from 1 to 65535", hint=_EXAMPLE
+            )
     if password and "passfile" not in keywords:
         keywords["password"] = password
     return keywords

@@ -22,10 +22,11 @@ _SMALLEST_ENTRY_BYTES = 18
 _SPECIAL = frozenset({"ENCODING", "STDSTRINGS", "SEARCHPATH"})
 _ACLS = frozenset({"ACL", "DEFAULT ACL"})
 
-# PostgreSQL's names of encodings, and Python's. SQL_ASCII promises nothing about the bytes: they pass unchanged.
+# PostgreSQL's names of encodings, and Python's. SQL_ASCII promises nothing about the bytes: as
+# everywhere here, one byte is one character.
 _CODECS = {
     "UTF8": "utf-8",
-    "SQL_ASCII": "utf-8",
+    "SQL_ASCII": "iso8859-1",
     "BIG5": "big5",
     "EUC_CN": "gb2312",
     "EUC_JIS_2004": "euc_jis_2004",
@@ -286,6 +287,8 @@ class _Reader:
         relkind = self._int(f"{where} relkind") if self._version >= (1, 16, 0) else 0
         owner = self._text(f"{where} owner")
         with_oids = self._text(f"{where} WITH OIDS flag")
+        if not 0 <= relkind < 128:
+            raise ArchiveError(f"{where} relkind is {relkind} at byte {self._at}")
         if with_oids not in {"false", "true"}:
             raise ArchiveError(f"{where} WITH OIDS flag is {with_oids!r} at byte {self._at}")
         dependencies = self._dependencies(where)

@@ -22,7 +22,7 @@ from holdfast.postgres.wire import MESSAGE_BYTES, Sink, aborted, rows_counted
 try:
     from uvloop import new_event_loop
 except ImportError:  # where there is no uvloop (Windows), at half the speed
-    from asyncio import new_event_loop
+    from asyncio import new_event_loop  # type: ignore[assignment]
 
 Result = TypeVar("Result")
 
@@ -66,7 +66,7 @@ class AsyncpgWire:
         keywords = keywords_for(self._address, application_name=application_name)
         try:
             connection = self._loop.run_until_complete(asyncpg.connect(**keywords))
-        except (*_FOREIGN, ValueError, asyncio.TimeoutError) as error:
+        except (TimeoutError, *_FOREIGN, ValueError) as error:
             raise refusal(error, self._address) from error
         self._connection = connection
         self.encoding = connection.get_settings().server_encoding
@@ -115,7 +115,7 @@ class AsyncpgWire:
         freeze: bool,
         doing: str,
     ) -> int:
-        async def feed() -> AsyncIterator[memoryview]:
+        async def feed() -> AsyncIterator[Any]:
             try:
                 for piece in pieces:
                     view = memoryview(piece)
@@ -187,7 +187,7 @@ class AsyncpgWire:
 
 def _keep_alive(connection: asyncpg.Connection[Any]) -> None:
     """As `connection.conninfo_for` does for libpq. Best effort: not every system has every option."""
-    transport = connection._transport  # asyncpg has no public way to its socket
+    transport: Any = getattr(connection, "_transport", None)  # asyncpg has no public way to its socket
     sock = transport.get_extra_info("socket") if transport is not None else None
     if sock is None:
         return

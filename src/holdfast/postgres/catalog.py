@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, LiteralString, TypeVar, cast
+from typing import Any, TypeVar
 
 from psycopg.rows import class_row
 
@@ -98,8 +98,8 @@ def ask_rows(connection: Connection, name: str, *parameters: Any) -> list[tuple[
     return connection.execute(_text(connection, name), parameters or None).fetchall()
 
 
-def _text(connection: Connection, name: str) -> LiteralString:
-    return cast("LiteralString", query(name, connection.info.server_version))
+def _text(connection: Connection, name: str) -> str:
+    return query(name, connection.info.server_version)
 
 
 def read_server(connection: Connection) -> Server:
@@ -133,8 +133,9 @@ def describe_tables(
         for oid, rows in groupby(ask_rows(connection, "columns", oids), key=itemgetter(0))
     }
     types = Types(ask(connection, "types", TypeFacts, oids), server_version=server.server_version)
-    names = {relation.oid: relation.qualified_name for relation in relations}
     roots = load_roots(ask(connection, "partitions", Partition), types)
+    tops = frozenset(roots.values())
+    names = {relation.oid: relation.qualified_name for relation in relations if relation.oid in tops}
     tables = []
     for relation in chosen:
         facts = columns.get(relation.oid, [])
@@ -160,7 +161,7 @@ def describe_tables(
                 unprovable=unprovable,
                 condition=relation.condition,
                 extension=relation.extension,
-                load_via=names.get(root) if root is not None else None,
+                load_via=None if root is None else names.get(root),
             )
         )
     return tuple(tables)
@@ -176,10 +177,11 @@ def read_sequences(connection: Connection, chosen: Sequence[Relation]) -> tuple[
     rest = [relation for relation in chosen if relation.oid not in values]
     for start in range(0, len(rest), SEQUENCES_PER_STATEMENT):
         statement = " UNION ALL ".join(
-            f"SELECT {relation.oid}::int8, s.last_value, s.is_called FROM {qualified(relation.qualified_name)} AS s"
+            f"SELECT {relation.oid}::int8, s.last_value, s.is_called "  # noqa: S608 - names are quoted
+            f"FROM {qualified(relation.qualified_name)} AS s"
             for relation in rest[start : start + SEQUENCES_PER_STATEMENT]
         )
-        for oid, last, called in connection.execute(cast("LiteralString", statement)).fetchall():
+        for oid, last, called in connection.execute(statement).fetchall():
             values[oid] = (last, called)
     return tuple(
         SequenceValue(
@@ -201,7 +203,7 @@ def order_matviews(connection: Connection, relations: Iterable[Relation]) -> tup
     }
     if not views:
         return ()
-    sorter = TopologicalSorter[int]({oid: () for oid in sorted(views, key=lambda oid: views[oid])})
+    sorter = TopologicalSorter[int](dict.fromkeys(sorted(views, key=views.__getitem__), ()))
     for reader, read in ask_rows(connection, "matview_order"):
         if reader in views and read in views:
             sorter.add(reader, read)

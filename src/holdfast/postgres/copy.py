@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from holdfast.domain.errors import HoldfastError, SourceLostError
 from holdfast.domain.ranges import PageRange
@@ -19,6 +21,8 @@ from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.connection import READING
 from holdfast.postgres.names import literal, qualified, quote
 from holdfast.postgres.wire import Wire, open_wire
+
+Result = TypeVar("Result")
 
 LOCKS_PER_STATEMENT = 500
 _WHERE = re.compile(r"^\s*WHERE\b", re.IGNORECASE)
@@ -71,7 +75,8 @@ class RangeReader:
         names = [qualified(table.name if isinstance(table, Table) else table) for table in tables]
         for start in range(0, len(names), LOCKS_PER_STATEMENT):
             listed = ", ONLY ".join(names[start : start + LOCKS_PER_STATEMENT])
-            self._do(lambda listed=listed: self._wire.execute(f"LOCK TABLE ONLY {listed} IN ACCESS SHARE MODE NOWAIT"))
+            statement = f"LOCK TABLE ONLY {listed} IN ACCESS SHARE MODE NOWAIT"
+            self._do(partial(self._wire.execute, statement))
 
     def read(self, table: Table, pages: PageRange, sink: Callable[[bytes], object]) -> int:
         """All rows of `table` on these pages, in the order of the heap; returns their number.
@@ -130,7 +135,7 @@ class RangeReader:
     ) -> None:
         self.close()
 
-    def _do(self, step: Callable[[], Any]) -> Any:
+    def _do(self, step: Callable[[], Result]) -> Result:
         try:
             if not self._begun:
                 self._begin()
@@ -158,7 +163,7 @@ def range_query(table: Table, pages: PageRange) -> str:
         conditions.append(f"ctid < '({pages.end},0)'::pg_catalog.tid")
     columns = ", ".join(quote(column.name) for column in table.columns)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return f"SELECT {columns} FROM ONLY {qualified(table.name)}{where}"
+    return f"SELECT {columns} FROM ONLY {qualified(table.name)}{where}"  # noqa: S608 - quoted by names
 
 
 class RowWriter:
@@ -235,8 +240,6 @@ class RowWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._in_transaction and kind is not None:
-            try:
+            with suppress(HoldfastError):  # the connection is gone, and the transaction with it
                 self.rollback()
-            except HoldfastError:
-                pass  # the connection is gone, and the transaction with it
         self.close()

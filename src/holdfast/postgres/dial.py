@@ -14,7 +14,14 @@ from holdfast.domain.errors import UsageError
 from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.connection import CONNECT_TIMEOUT_SECONDS
 
-_LIBPQ_ONLY = ("requirepeer", "require_auth", "scram_client_key", "scram_server_key", "oauth_issuer", "sslcrldir")
+_LIBPQ_ONLY = (
+    "requirepeer",
+    "require_auth",
+    "scram_client_key",
+    "scram_server_key",
+    "oauth_issuer",
+    "sslcrldir",
+)
 
 
 def needs_libpq(address: ServerAddress) -> bool:
@@ -57,7 +64,7 @@ class _NamedContext(ssl.SSLContext):
 
     host_name: str | None = None
 
-    def wrap_bio(  # type: ignore[override]
+    def wrap_bio(
         self,
         incoming: ssl.MemoryBIO,
         outgoing: ssl.MemoryBIO,

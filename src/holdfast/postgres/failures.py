@@ -47,9 +47,15 @@ _REFUSALS = (
         "close other connections, raise max_connections, or lower the number of jobs",
     ),
     (r"Tenant or user not found", "write the pooler's user as postgres.<project reference>"),
-    (r"could not translate host name|Name or service not known|nodename nor servname", "check the host's name"),
+    (
+        r"could not translate host name|Name or service not known|nodename nor servname",
+        "check the host's name",
+    ),
     (r"Connection refused|No such file or directory", "check host and port, and that the server runs"),
-    (r"timeout expired|timed out|No route to host|Network is unreachable", "check the network and the firewall"),
+    (
+        r"timeout expired|timed out|No route to host|Network is unreachable",
+        "check the network and the firewall",
+    ),
     (r"server does not support SSL", "the server has no TLS: use sslmode=prefer if that is acceptable"),
     (r"certificate|SSL error", "give the authority's certificate in sslrootcert, or use sslrootcert=system"),
     (r"starting up|shutting down|recovery mode|not yet accepting|in recovery", "wait until the server is up"),
@@ -66,11 +72,8 @@ def sqlstate_of(error: BaseException) -> str:
 def refusal(error: BaseException, address: ServerAddress) -> HoldfastError:
     """Why no connection could be made."""
     said = _told(error, address)
-    for pattern, hint in _REFUSALS:
-        if re.search(pattern, said, flags=re.IGNORECASE):
-            break
-    else:
-        hint = "check the address, the network and the server's log"
+    hints = (hint for pattern, hint in _REFUSALS if re.search(pattern, said, flags=re.IGNORECASE))
+    hint = next(hints, "check the address, the network and the server's log")
     kind = LackingRightsError if "permission denied" in said or "not permitted" in said else UnreachableError
     return kind(f"cannot connect to {address.display()}: {said}", hint=hint)
 
@@ -82,15 +85,21 @@ def translate(error: BaseException, address: ServerAddress, *, doing: str) -> Ho
     state, said = sqlstate_of(error), _told(error, address)
     message = f"{doing} failed: {said}"
     if state == INSUFFICIENT_PRIVILEGE:
-        return LackingRightsError(message, hint="run holdfast doctor: it names the statement that grants the right")
+        return LackingRightsError(
+            message, hint="run holdfast doctor: it names the statement that grants the right"
+        )
     if state == LOCK_NOT_AVAILABLE:
         return TableBusyError(message, hint="run it again when no other session alters the table")
     if state in OUT_OF_MEMORY:
-        return UnreachableError(message, hint=_LOCKS_HINT if "lock" in said or "shared memory" in said else None)
+        return UnreachableError(
+            message, hint=_LOCKS_HINT if "lock" in said or "shared memory" in said else None
+        )
     if state == DISK_FULL:
         return StorageFullError(message, hint="make room on the database server")
     if state == "40001" and "recovery" in said:
-        return SourceLostError(message, hint="set hot_standby_feedback=on on the standby, or read from the primary")
+        return SourceLostError(
+            message, hint="set hot_standby_feedback=on on the standby, or read from the primary"
+        )
     if is_lost(error):
         return SourceLostError(
             f"the connection to {address.display()} was lost while {doing}: {said}",

@@ -106,6 +106,7 @@ class Types:
         self._types = {facts.oid: facts for facts in types}
         self._server_version = server_version
         self._closures: dict[int, frozenset[int]] = {}
+        self._objections: dict[int, str] = {}
 
     def closure(self, oid: int) -> frozenset[int]:
         """This type and all that are reached from it; types cannot contain themselves."""
@@ -161,14 +162,22 @@ class Types:
         if condition:
             return "which of its rows are captured is decided by its extension's condition"
         for column in columns:
-            if column.dropped or column.generated:
-                continue
-            for oid in sorted(self.closure(column.type)):
-                facts = self._types.get(oid)
-                objection = f"type {oid} is not in the catalog" if facts is None else facts.objection()
+            if not column.dropped and not column.generated:
+                objection = self._objection_to(column.type)
                 if objection:
                     return f"column {column.name}: {objection}"
         return ""
+
+    def _objection_to(self, oid: int) -> str:
+        known = self._objections.get(oid)
+        if known is None:
+            found = (
+                f"type {reached} is not in the catalog" if facts is None else facts.objection()
+                for reached in sorted(self.closure(oid))
+                for facts in (self._types.get(reached),)
+            )
+            known = self._objections[oid] = next(filter(None, found), "")
+        return known
 
     def _document(self, oid: int) -> list[object]:
         facts = self._types[oid]

@@ -1,4 +1,4 @@
-"""Large objects: which there are, which of them this role may read, and what restores their owner, ACL and comment.
+"""Large objects: which there are, which this role may read, and what restores their owner, ACL and comment.
 
 pg_dump leaves them out of definitions, so all about them is captured here.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
-from typing import Any, LiteralString, cast
+from typing import Any
 
 import psycopg
 
@@ -38,16 +38,16 @@ class LibpqWire:
 
     def execute(self, sql: str) -> None:
         with self._translating("running a statement"):
-            self._connection.execute(_sql(sql))
+            self._connection.execute(sql)
 
     def fetch(self, sql: str) -> list[tuple[Any, ...]]:
         with self._translating("running a query"):
-            return self._connection.execute(_sql(sql)).fetchall()
+            return self._connection.execute(sql).fetchall()
 
     def copy_out(self, query: str, *, encoding: str, sink: Sink, doing: str) -> int:
         statement = f"COPY ({query}) TO STDOUT (FORMAT text, ENCODING {literal(encoding)})"
         with self._translating(doing), self._connection.cursor() as cursor:
-            with cursor.copy(_sql(statement)) as copy:
+            with cursor.copy(statement) as copy:
                 piece = bytearray()
                 for row in copy:
                     piece += row
@@ -72,7 +72,7 @@ class LibpqWire:
         options = f"FORMAT text, ENCODING {literal(encoding)}" + (", FREEZE" if freeze else "")
         statement = f"COPY {qualified(name)}{listed} FROM STDIN ({options})"
         with self._translating(doing), self._connection.cursor() as cursor:
-            with cursor.copy(_sql(statement)) as copy:
+            with cursor.copy(statement) as copy:
                 for piece in _carried(pieces):
                     view = memoryview(piece)
                     for start in range(0, len(view), MESSAGE_BYTES):
@@ -99,11 +99,6 @@ class LibpqWire:
             if self._aborted:
                 raise aborted() from error
             raise translate(error, self._address, doing=doing) from error
-
-
-def _sql(text: str) -> LiteralString:
-    """psycopg takes only text that stands in the source; ours is quoted by `names`."""
-    return cast("LiteralString", text)
 
 
 def _give(sink: Sink, piece: bytearray) -> None:

@@ -13,7 +13,9 @@ from holdfast.postgres.connection import Connection, connect
 _ROUNDS = 3
 
 
-def refuse_transaction_pooling(connection: Connection, address: ServerAddress, *, application_name: str) -> None:
+def refuse_transaction_pooling(
+    connection: Connection, address: ServerAddress, *, application_name: str
+) -> None:
     """Raises `RefusedError` naming the address to use instead, if sessions do not keep their connection."""
     if is_direct(connection):
         return

@@ -14,17 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
 from types import TracebackType
-from typing import LiteralString, cast
 
 import psycopg
 from psycopg import errors
 
 from holdfast.domain.coverage import CoverageEntry, CoverageStatus
 from holdfast.domain.errors import (
-    HoldfastError,
     InterruptedRunError,
     RefusedError,
-    SourceLostError,
     TableBusyError,
     UnreachableError,
 )
@@ -55,38 +52,29 @@ from holdfast.postgres.catalog import (
 from holdfast.postgres.connection import Connection, connect, server_encoding
 from holdfast.postgres.failures import translate
 from holdfast.postgres.large_objects import FoundLargeObject, read_large_objects
-from holdfast.postgres.names import literal, qualified, quote
+from holdfast.postgres.locks import MOVED, MovedError, lock_tables
+from holdfast.postgres.names import literal, quote
 from holdfast.postgres.poolers import direct_address_hint, refuse_transaction_pooling
+from holdfast.postgres.pulse import Pulse
 from holdfast.postgres.roles import password_gap, read_database, read_memberships, read_roles
 from holdfast.postgres.stock import Selection, Stock, take_stock
 
 __all__ = ["Selection", "SourceSession", "Taken", "connect", "open_source"]
 
 OLDEST_SERVER = 130_000
-LOCKS_PER_STATEMENT = 500
 DEFAULT_LOCK_TIMEOUT_SECONDS = 60.0
-PING_SECONDS = 30.0
 
 # One wait for locks; between two, what is held is let go, so that whoever alters a table gets its turn.
 _WAIT_SECONDS = 5.0
 _PAUSES = (0.1, 0.3, 1.0, 2.0)
 _RESTARTS = 10
-_FRESH_SECONDS = 0.5
-
-# The catalog moved between reading and locking: dropped, renamed, replaced by a view, closed to us.
-_MOVED = (
-    errors.UndefinedTable,
-    errors.InvalidSchemaName,
-    errors.WrongObjectType,
-    errors.InsufficientPrivilege,
-    errors.DeadlockDetected,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
     """What one instant of the source holds. `exported` is the snapshot's token for other connections, and
-    `address` the very server they must reach. `undefinable` are tables that pg_dump may not lock."""
+    `address` the very server they must reach. `undefinable` are tables that pg_dump may not lock, so that
+    their definitions are missing, too."""
 
     address: ServerAddress
     exported: str
@@ -102,10 +90,6 @@ class Taken:
     coverage: tuple[CoverageEntry, ...]
     undefinable: tuple[QualifiedName, ...]
     client_encoding: str
-
-
-class _MovedError(Exception):
-    """The catalog changed under our hands; taking starts over."""
 
 
 def open_source(
@@ -175,7 +159,7 @@ class SourceSession:
         self._patience_seconds = patience_seconds
         self._listener = listener
         self._interrupted = interrupted
-        self._pulse: _Pulse | None = None
+        self._pulse: Pulse | None = None
 
     def take(self, selection: Selection) -> Taken:
         """Lock, take the snapshot, read the catalog under it.
@@ -189,9 +173,9 @@ class SourceSession:
             try:
                 with self._translating("taking a snapshot"):
                     taken = self._attempt(selection, max(deadline - time.monotonic(), 0.05))
-                self._pulse = _Pulse(self._connection, self.address)
+                self._pulse = Pulse(self._connection, self.address)
                 return taken
-            except _MovedError as moved:
+            except MovedError as moved:
                 restarts += 1
                 if restarts > _RESTARTS:
                     raise TableBusyError(
@@ -249,20 +233,20 @@ class SourceSession:
         connection = self._connection
         before = take_stock(read_relations(connection), self.server, selection)
         timeout = f"SET lock_timeout TO '{max(int(min(seconds_left, _WAIT_SECONDS) * 1000), 1)}ms'"
-        connection.execute(cast("LiteralString", timeout))
+        connection.execute(timeout)
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        self._lock(before.tables)
+        lock_tables(connection, before.tables)
         exported, instant = self._take_instant()
         relations = read_relations(connection)
         stock = take_stock(relations, self.server, selection)
         locked = {oid for (oid,) in ask_rows(connection, "locked")}
         for relation in stock.tables:
             if relation.oid not in locked:
-                raise _MovedError(f"{relation.qualified_name} is new")
+                raise MovedError(f"{relation.qualified_name} is new")
         sizes = read_sizes(connection, [relation.oid for relation in stock.tables])
         for relation in stock.tables:
             if sizes[relation.oid].filenode != relation.filenode:
-                raise _MovedError(f"{relation.qualified_name} was rewritten")
+                raise MovedError(f"{relation.qualified_name} was rewritten")
         tables = describe_tables(connection, stock.tables, relations, sizes, self.server)
         large_objects, closed = read_large_objects(connection, self.server)
         roles = read_roles(connection)
@@ -281,39 +265,6 @@ class SourceSession:
             coverage=(*stock.entries, *closed, *self._other_coverage(stock, roles)),
             undefinable=stock.undefinable,
             client_encoding=self.client_encoding,
-        )
-
-    def _lock(self, tables: Sequence[Relation]) -> None:
-        """In batches. LOCK TABLE takes no snapshot, so none is older than any lock."""
-        for start in range(0, len(tables), LOCKS_PER_STATEMENT):
-            self._stop_if_interrupted()
-            batch = tables[start : start + LOCKS_PER_STATEMENT]
-            listed = ", ONLY ".join(qualified(relation.qualified_name) for relation in batch)
-            statement = f"LOCK TABLE ONLY {listed} IN ACCESS SHARE MODE"
-            try:
-                self._connection.execute(cast("LiteralString", statement))
-            except errors.LockNotAvailable as error:
-                self._connection.execute("ROLLBACK")
-                raise self._busy(batch) from error
-            except _MOVED as error:
-                raise _MovedError(str(error).splitlines()[0]) from error
-
-    def _busy(self, batch: Sequence[Relation]) -> TableBusyError:
-        """Asked right after the wait: whoever shut us out holds or awaits an exclusive lock."""
-        found = ask_rows(self._connection, "blockers", [relation.oid for relation in batch])
-        if not found:
-            return TableBusyError(
-                f"a table among {batch[0].qualified_name} … {batch[-1].qualified_name} could not be locked in time",
-                hint="run it again when no other session alters tables",
-            )
-        pid, name, user, application, state, statement, holds, seconds = found[0]
-        return TableBusyError(
-            f"table {name} cannot be locked: process {pid} ({user or 'another user'}, {application or 'unnamed'}, "
-            f"{state or 'in a prepared transaction'}, for {seconds or 0:.0f} s) "
-            f"{'holds' if holds else 'waits for'} an exclusive lock: {statement or 'its query is not shown'}",
-            hint=f"wait for process {pid}, or end it with SELECT pg_terminate_backend({pid})"
-            if pid is not None
-            else "commit or roll back the prepared transaction (see pg_prepared_xacts)",
         )
 
     def _take_instant(self) -> tuple[str, Instant]:
@@ -341,7 +292,7 @@ class SourceSession:
             beside.execute("SET lock_timeout TO '5s'")
             beside.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
-                beside.execute(cast("LiteralString", f"SET TRANSACTION SNAPSHOT {literal(exported)}"))
+                beside.execute(f"SET TRANSACTION SNAPSHOT {literal(exported)}")
             except (errors.InvalidParameterValue, errors.UndefinedObject) as error:
                 raise RefusedError(
                     f"two connections to {self.address.display()} reach different servers, or databases",
@@ -349,8 +300,8 @@ class SourceSession:
                 ) from error
             try:
                 values = read_sequences(beside, sequences)
-            except _MOVED as error:
-                raise _MovedError(str(error).splitlines()[0]) from error
+            except MOVED as error:
+                raise MovedError(str(error).splitlines()[0]) from error
             beside.execute("ROLLBACK")
         return values
 
@@ -383,43 +334,3 @@ def other_gaps(connection: Connection, server: Server) -> Iterator[CoverageEntry
             remedy=f"after a restore run ALTER USER MAPPING FOR {user if user == 'PUBLIC' else quote(user)} "
             f"SERVER {quote(foreign_server)} OPTIONS (…)",
         )
-
-
-class _Pulse:
-    """Keeps an idle connection alive, and remembers if it dies. psycopg lets threads take turns on it."""
-
-    def __init__(self, connection: Connection, address: ServerAddress) -> None:
-        self._connection = connection
-        self._address = address
-        self._failure: HoldfastError | None = None
-        self._asked_at = time.monotonic()
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="holdfast-pulse", daemon=True)
-        self._thread.start()
-
-    def check(self) -> None:
-        if time.monotonic() - self._asked_at > _FRESH_SECONDS:
-            self._ask()
-        if self._failure is not None:
-            raise self._failure
-
-    def stop(self) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _beat(self) -> None:
-        while self._failure is None and not self._stopped.wait(PING_SECONDS):
-            self._ask()
-
-    def _ask(self) -> None:
-        if self._failure is not None:
-            return
-        try:
-            self._connection.execute("SELECT 1")
-            self._asked_at = time.monotonic()
-        except psycopg.Error as error:
-            failure = translate(error, self._address, doing="holding the snapshot")
-            if not isinstance(failure, SourceLostError):
-                failure = SourceLostError(failure.message, hint=failure.hint)
-            failure.__cause__ = error
-            self._failure = failure

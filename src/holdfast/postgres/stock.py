@@ -97,7 +97,9 @@ def _objection(relation: Relation, server: Server, selection: Selection) -> Cove
     if relation.is_system:
         return _entry(relation, _NOT_CAPTURABLE, f"pg_dump leaves the schema {relation.schema} alone")
     if relation.kind == "f":
-        return _entry(relation, _NOT_CAPTURABLE, "its rows live on another server; its definition is captured")
+        return _entry(
+            relation, _NOT_CAPTURABLE, "its rows live on another server; its definition is captured"
+        )
     if relation.kind == "m":
         rows = "its rows are computed again by a restore" if relation.populated else "it holds no rows"
         return _entry(relation, CoverageStatus.CAPTURED, f"its definition; {rows}")

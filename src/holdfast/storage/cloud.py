@@ -228,7 +228,7 @@ class CloudStorage:
         )
 
     def _translated(self, error: BaseException, doing: str) -> HoldfastError:
-        return translate(error, doing, self.address)
+        return translate(error, doing, self.address, self._bucket.secrets.values())
 
     def _cause(self, error: BaseException) -> BaseException | None:
         return cause_of(error, self._bucket.secrets.values())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast.domain.errors import (
     HoldfastError,
@@ -87,9 +87,14 @@ def read_answer(error: BaseException) -> Answer:
     )
 
 
-def translate(error: BaseException, doing: str, where: str) -> HoldfastError:
-    """The error to raise for `error`, which came up while `doing` something ("write data/1") at `where`."""
+def translate(error: BaseException, doing: str, where: str, secrets: Iterable[str]) -> HoldfastError:
+    """The error to raise for `error`, which came up while `doing` something ("write data/1") at `where`.
+
+    The server's own words are quoted only if its answer holds none of the `secrets`.
+    """
     answer = read_answer(error)
+    if cause_of(error, secrets) is None:
+        answer = replace(answer, message=None)
     start = f"cannot {doing} in {where}: "
     if _WRONG_REGION in answer.text:
         return _elsewhere(start + "the bucket lives in another region")
@@ -101,7 +106,10 @@ def translate(error: BaseException, doing: str, where: str) -> HoldfastError:
 
 
 def cause_of(error: BaseException, secrets: Iterable[str]) -> BaseException | None:
-    """What to name after `from`: the error itself, or nothing if its text would give a secret away."""
+    """What to name after `from`: the error itself, or nothing if its text would give a secret away.
+
+    obstore leaves signed URLs out of its text, but quotes answers, and some proxies send back what they got.
+    """
     text = str(error)
     leaks = "sig=" in text or "Signature=" in text or any(secret and secret in text for secret in secrets)
     return None if leaks else error

@@ -23,7 +23,7 @@ from holdfast.domain.tables import TablePatterns, TierRule, tier_of
 from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.copy import ReadSpec
 from holdfast.postgres.schema import Definitions, dump_definitions
-from holdfast.postgres.source import Selection, SourceSession, Taken, open_source
+from holdfast.postgres.session import Selection, SourceSession, Taken, open_source
 from holdfast.postgres.tools import Tool, Version, dump_tool, find_tools
 from holdfast.repository.repo import Repository
 from holdfast.repository.reuse import LeftBlobs
@@ -174,18 +174,19 @@ class _Taking:
                 snapshot=self._run.snapshot,
                 lock_timeout_seconds=self._options.lock_timeout_seconds,
                 listener=self._listener,
+                interrupted=self._interrupted,
             ) as session,
             ThreadPoolExecutor(1, thread_name_prefix="holdfast-definitions") as beside,
         ):
-            tool = self._dump_tool(session)
             taken = session.take(Selection(exclude_rows=self._source.exclude_rows))
+            tool = self._dump_tool(taken)
             dump = beside.submit(
                 dump_definitions,
-                session.address,
+                taken.address,
                 exported=taken.exported,
                 tool=tool,
                 lock_timeout_seconds=self._options.lock_timeout_seconds,
-                unreadable=taken.unreadable,
+                undefinable=taken.undefinable,
                 stop=stop_dump,
             )
             try:
@@ -204,12 +205,12 @@ class _Taking:
         root, stored_bytes = self._assemble(started_at, taken, definitions, captured)
         return root, captured, captured.bytes_stored + stored_bytes
 
-    def _dump_tool(self, session: SourceSession) -> Tool:
+    def _dump_tool(self, taken: Taken) -> Tool:
         folder = self._options.tool_folder
         return dump_tool(
-            Version.from_number(session.server_version),
+            Version.from_number(taken.database.server_version),
             find_tools([folder] if folder else ()),
-            need_tls=session.address.need_tls,
+            need_tls=taken.address.need_tls,
         )
 
     def _wait_for(self, dump: Future[Definitions], session: SourceSession) -> Definitions:
@@ -236,7 +237,7 @@ class _Taking:
         context = WorkerContext(
             snapshot=self._run.snapshot,
             read=ReadSpec(
-                address=session.address,
+                address=taken.address,
                 exported=taken.exported,
                 client_encoding=taken.client_encoding,
                 application_name=f"holdfast/{self._run.snapshot}",

@@ -7,7 +7,7 @@ by lines that start with `--!`; each block is one round trip and one transaction
     --! expect: unique_violation
 
 Everything here survives `pg_dump` and `pg_restore`, so a restore that loses some of it has no excuse.
-KNOWN_PG_DUMP_GAPS says what was left out for that reason.
+KNOWN_PG_DUMP_GAPS (gaps.py) says what was left out for that reason.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import LiteralString, cast
 
 import psycopg
 from psycopg import sql
@@ -48,28 +47,6 @@ EXTENSIONS = frozenset(
     }
 )
 """The extensions that some block of the torture database uses."""
-
-KNOWN_PG_DUMP_GAPS: dict[str, str] = {
-    "invalid indexes": "pg_dump leaves them out; tor_indexes.invalid_one exists in the source only",
-    "foreign keys marked valid that rows violate": "ADD CONSTRAINT checks the rows at restore; only NOT VALID ones are here",
-    "ALTER TABLE … INHERIT with another column order": "pg_restore puts inherited columns first, so the order changes",
-    "stale materialized views": "contents are computed anew at restore; all here are fresh when built",
-    "a filled materialized view on an unfilled one": "REFRESH fails at restore",
-    "ALTER DATABASE SET default_transaction_read_only": "pg_restore --create sets it before it restores the rest",
-    "ALTER DATABASE SET array_nulls = off": "pg_dump does not reset it, so NULL elements come back as text",
-    "checks that read other tables' rows": "whether they hold depends on the order in which tables are loaded",
-    "exclusion constraints on partitioned tables of 17": "pg_restore cannot attach the partition's index; 18 can",
-    "names of NOT NULL constraints of 18": "a table created before the partitioned one may take the name it would get",
-    "text marks in a view's CYCLE clause": "the server prints them with a cast that its own parser refuses",
-    "interval of the smallest 64-bit time": "the server prints -2562047788:00:54.775808 and refuses to read it",
-    "extension holdfast_clash": "rows of its configuration table collide with what CREATE EXTENSION puts there",
-    "rows of extension tables outside extcondition": "they belong to the extension, not to the database",
-    "versions of extensions": "pg_dump writes CREATE EXTENSION without one: the target's default version comes back",
-    "security labels": "need a label provider, which no server at hand has",
-    "names of roles and databases with newlines": "refused by newer pg_dumpall and by pg_upgrade",
-    "rights on parameters (GRANT SET ON PARAMETER)": "belong to the cluster; pg_dump does not see them",
-}
-"""What pg_dump and pg_restore themselves do not bring back, and why the torture database leaves it out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,10 +129,10 @@ def build(
 ) -> None:
     """Fill the empty UTF-8 database `dsn` names, and create the cluster roles `tor_*` if they are missing.
 
-    `major`, `contrib` and `features` (of icu, xml, lz4; None asks the server) choose the conditional parts: pass those
-    of the older or poorer server when the database is to be restored elsewhere. Without `superuser`, the roles must
-    exist (`build_roles`) and the connected role must be a member of them; what only a superuser may create is left out.
-    `big` adds values of 100 MB.
+    `major`, `contrib` and `features` (of icu, xml, lz4; None asks the server) choose the conditional parts: pass
+    those of the older or poorer server when the database is to be restored elsewhere. Without `superuser`, the
+    roles must exist (`build_roles`) and the connected role must be a member of them; what only a superuser may
+    create is left out. `big` adds values of 100 MB.
     """
     if unknown := set(contrib) - EXTENSIONS:
         raise ValueError(f"no block uses these extensions: {', '.join(sorted(unknown))}")
@@ -174,7 +151,7 @@ def build(
 
 
 def build_roles(dsn: str, *, major: int, grant_to: str | None = None) -> None:
-    """Create the cluster roles alone, as superuser; make `grant_to` a member of all that own or grant something."""
+    """Create the cluster roles alone, as superuser; make `grant_to` a member of those that own something."""
     chosen = Abilities(major=major, contrib=frozenset(), features=frozenset())
     with psycopg.connect(dsn, autocommit=True, client_encoding="UTF8") as connection:
         _run(connection, FILES / "00_roles.sql", chosen, superuser=True)
@@ -188,8 +165,8 @@ def build_roles(dsn: str, *, major: int, grant_to: str | None = None) -> None:
 def build_plain_role(dsn: str, role: str, *, gaps: bool = False) -> None:
     """Make `role` an ordinary login role (password: its name) that can read this database.
 
-    With `gaps`, it cannot read `tor_secret.no_select` nor the large object 61007, and row security applies to it, so
-    `tor_secret.forced_rls` and its kin cannot be read in full. Rights are then granted table by table.
+    With `gaps`, it cannot read `tor_secret.no_select` nor the large object 61007, and row security applies to it,
+    so `tor_secret.forced_rls` and its kin cannot be read in full. Rights are then granted table by table.
     """
     name = sql.Identifier(role)
     with psycopg.connect(dsn, autocommit=True, options="-c torture.allow_ddl=on") as connection:
@@ -289,7 +266,8 @@ def _met(requirement: str, abilities: Abilities, *, superuser: bool) -> bool:
 def _features(connection: psycopg.Connection[tuple[object, ...]]) -> frozenset[str]:
     found = connection.execute(
         """
-        SELECT 'lz4' FROM pg_catalog.pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)
+        SELECT 'lz4' FROM pg_catalog.pg_settings
+         WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)
         UNION ALL SELECT 'icu' WHERE EXISTS (SELECT FROM pg_catalog.pg_collation WHERE collname = 'und-x-icu')
         """
     ).fetchall()
@@ -309,7 +287,7 @@ def _run(
         if not block.runs_on(abilities, superuser=superuser):
             continue
         try:
-            connection.execute(cast("LiteralString", block.text))
+            connection.execute(block.text.encode())
         except psycopg.Error as error:
             code = psycopg.errors.lookup(error.sqlstate or "").__name__
             if block.expect is None or code.lower() != block.expect.replace("_", ""):
@@ -321,7 +299,7 @@ def _run(
 
 
 def _grant_one_by_one(connection: psycopg.Connection[tuple[object, ...]], role: sql.Identifier) -> None:
-    """USAGE on every schema and SELECT on every relation, except what a role without the right must stumble over."""
+    """USAGE on every schema and SELECT on every relation, except the one that is to be refused."""
     schemas = connection.execute(
         "SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
     ).fetchall()
@@ -331,7 +309,7 @@ def _grant_one_by_one(connection: psycopg.Connection[tuple[object, ...]], role: 
             "SELECT ON ALL TABLES IN SCHEMA",
             "SELECT ON ALL SEQUENCES IN SCHEMA",
         ):
-            statement = sql.SQL("GRANT " + right + " {} TO {}")  # type: ignore[arg-type]
+            statement = sql.SQL("GRANT " + right + " {} TO {}")
             connection.execute(statement.format(sql.Identifier(str(schema)), role))
     connection.execute(sql.SQL("REVOKE ALL ON tor_secret.no_select FROM {}").format(role))
 

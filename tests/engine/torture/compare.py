@@ -2,14 +2,15 @@
 
 It shares no code with Holdfast, reads with psycopg's row protocol and pg_dump only, and compares
 - every table's rows as a multiset of COPY text lines, whatever their physical order, generated columns included;
-- sequences, large objects, extensions' configuration rows, contents of materialized views and whether they are filled;
+- sequences, large objects, extensions' configuration rows, materialized views and whether they are filled;
 - pg_dump's text of all definitions, and apart from it the catalog facts of facts.sql and cluster.sql.
 
 Partitions of a table that hashes an enum are compared together: the hash follows the label's oid, which a restore
 changes, so rows rightly move between them. Invalid indexes are not compared: pg_dump leaves them out.
 
-Between majors (`cross_version`) are not compared: versions of extensions, the right MAINTAIN where one side does not
-know it, rights on the server's own objects, memberships' options; definitions go through a reference (definitions.py).
+Between majors (`cross_version`) are not compared: versions of extensions, the right MAINTAIN where one side does
+not know it, rights on the server's own objects, memberships' options. Definitions go through a reference
+(definitions.py).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, LiteralString, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import sql
@@ -57,9 +58,7 @@ def queries(file: Path) -> Iterator[tuple[str, str]]:
     yield from zip(parts[1::2], parts[2::2], strict=True)
 
 
-ROWS: dict[str, LiteralString] = {
-    name: cast("LiteralString", text) for name, text in queries(HERE / "rows.sql")
-}
+ROWS = dict(queries(HERE / "rows.sql"))
 
 
 def compare(
@@ -78,7 +77,9 @@ def compare(
     `database` compares the database's own settings, rights, owner and comment; `roles` the cluster's roles,
     memberships and settings, without those in `ignore_roles` (whose rights are left out everywhere).
     """
-    found = compare_definitions(source_dsn, target_dsn, pg_dump=pg_dump, cross_version=cross_version)
+    found = compare_definitions(
+        source_dsn, target_dsn, pg_dump=pg_dump, ignore_roles=ignore_roles, cross_version=cross_version
+    )
     with _session(source_dsn) as source, _session(target_dsn) as target:
         older = min(source.info.server_version, target.info.server_version)
         values = {
@@ -111,7 +112,7 @@ def _session(dsn: str) -> Iterator[Connection]:
 
 def _facts(connection: Connection, query: str) -> Facts:
     facts: Facts = {}
-    cursor = connection.execute(cast("LiteralString", query))
+    cursor = connection.execute(query.encode())
     assert cursor.description is not None
     names = [column.name for column in cursor.description][1:]
     for key, *values in cursor:
@@ -141,7 +142,7 @@ def _compare_facts(kind: str, source: Facts, target: Facts) -> list[str]:
 def _sequences(connection: Connection) -> Facts:
     """last_value and is_called of every sequence that is not an extension's own."""
     facts: Facts = {}
-    for schema, name in connection.execute(ROWS["sequence"]).fetchall():
+    for schema, name in connection.execute(ROWS["sequence"].encode()).fetchall():
         where = sql.Identifier(schema, name)
         row = connection.execute(sql.SQL("SELECT last_value, is_called FROM {}").format(where)).fetchone()
         assert row is not None
@@ -151,8 +152,8 @@ def _sequences(connection: Connection) -> Facts:
 
 def _compare_rows(source: Connection, target: Connection) -> list[str]:
     """Rows of every table of either side; a table on one side only is reported as such."""
-    ours = {(row[0], row[1]): row for row in source.execute(ROWS["table"])}
-    theirs = {(row[0], row[1]): row for row in target.execute(ROWS["table"])}
+    ours = {(row[0], row[1]): row for row in source.execute(ROWS["table"].encode())}
+    theirs = {(row[0], row[1]): row for row in target.execute(ROWS["table"].encode())}
     found = []
     for key in sorted(ours.keys() | theirs.keys()):
         name = sql.Identifier(*key).as_string(source)
@@ -167,7 +168,8 @@ def _compare_rows(source: Connection, target: Connection) -> list[str]:
             missing, extra = before - after, after - before
             found.append(
                 f"rows of {name}: {before.total()} in source, {after.total()} in target; "
-                f"{missing.total()} only in source{_examples(missing)}; {extra.total()} only in target{_examples(extra)}"
+                f"{missing.total()} only in source{_examples(missing)}; "
+                f"{extra.total()} only in target{_examples(extra)}"
             )
     return found
 

@@ -1,9 +1,9 @@
 """Compare two databases' definitions by what one pg_dump writes about both.
 
-The text is cut into entries at pg_dump's own headers and compared as a multiset, since the order of entries of equal
-rank follows oids. Between different majors the server prints the same view differently, so the source is not compared
-with the target directly: its definitions are first restored into a scratch database beside the target, by pg_restore
-alone, and that reference is what the target must equal.
+The text is cut into entries at pg_dump's own headers and compared as a multiset, since the order of entries of
+equal rank follows oids. Between different majors the server prints the same view differently, so the source is not
+compared with the target directly: its definitions are first restored into a scratch database beside the target, by
+pg_restore alone, and that reference is what the target must equal.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import secrets
 import subprocess
 import tempfile
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from typing import TypeAlias
 
@@ -32,12 +33,17 @@ Entries: TypeAlias = "dict[str, Counter[str]]"
 """Header → how often each body appears under it."""
 
 
-def compare_definitions(source_dsn: str, target_dsn: str, *, pg_dump: Path, cross_version: bool) -> list[str]:
-    """Return what differs, entry by entry."""
-    target = _entries(_dump(target_dsn, pg_dump))
+def compare_definitions(
+    source_dsn: str, target_dsn: str, *, pg_dump: Path, ignore_roles: Collection[str], cross_version: bool
+) -> list[str]:
+    """Return what differs, entry by entry, but for the rights of `ignore_roles`."""
+
+    def read(dsn: str) -> Entries:
+        return _entries(_without(ignore_roles, _dump(dsn, pg_dump)))
+
+    source, target = read(source_dsn), read(target_dsn)
     if not cross_version:
-        return _differences(_entries(_dump(source_dsn, pg_dump)), target)
-    source = _entries(_dump(source_dsn, pg_dump))
+        return _differences(source, target)
     found = [
         f"definition only in {'source' if missing else 'target'}: {header}"
         for headers, missing in (
@@ -50,7 +56,7 @@ def compare_definitions(source_dsn: str, target_dsn: str, *, pg_dump: Path, cros
     try:
         reference = create_database(target_dsn, name, encoding=_encoding(source_dsn))
         _restore(source_dsn, reference, pg_dump)
-        found += _differences(_entries(_dump(reference, pg_dump)), target)
+        found += _differences(read(reference), target)
     finally:
         drop_database(target_dsn, name)
     return found
@@ -91,6 +97,14 @@ def _encoding(dsn: str) -> str:
     return found if found == "SQL_ASCII" else "UTF8"
 
 
+def _without(roles: Collection[str], text: str) -> str:
+    """The text without what these roles were granted, and without entries that said nothing else."""
+    for role in roles:
+        named = re.escape(role) + "|" + re.escape('"' + role.replace('"', '""') + '"')
+        text = re.sub(rf"(?m)^GRANT .* TO ({named})( WITH GRANT OPTION)?;\n", "", text)
+    return re.sub(r"--\n-- Name: .*; Type: ACL; .*\n--\n\n+(?=--\n)", "", text) if roles else text
+
+
 def _entries(text: str) -> Entries:
     """Cut the text at its headers, and drop what only says how or when it was written."""
     entries: Entries = defaultdict(Counter)
@@ -108,7 +122,7 @@ def _entries(text: str) -> Entries:
 
 
 def _body(text: str) -> str:
-    """The entry without the settings that pg_dump writes for the entry after it (facts.sql compares access methods)."""
+    """The entry without the settings for the entry after it (facts.sql compares access methods)."""
     text = text.replace("--\n-- PostgreSQL database dump complete\n--\n", "").strip()
     while True:
         shorter = re.sub(
