@@ -34,12 +34,13 @@ class Holdfast:
         self._run("init", "--repo", repository, "--no-kit")
 
     def backup(self, database: str, repository: Path) -> Measured:
-        """A full backup; raises `BenchError` unless the snapshot is complete."""
+        """A full backup; raises `BenchError` if the snapshot is but partial."""
         source = self.server.url(database)
         run = self._run("backup", source, "--repo", repository, "--full", "--json", *self._jobs())
         document = document_of(run)
-        if document["state"] != "complete":
-            raise BenchError(f"holdfast backup of {database} is {document['state']}: {document['coverage']}")
+        if document["state"] != "committed":
+            gaps = [entry for entry in document["coverage"] if entry["status"] != "captured"]
+            raise BenchError(f"holdfast backup of {database} is {document['state']}: {gaps}")
         return run
 
     def restore(self, repository: Path, database: str) -> Measured:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from holdfast.postgres.scratch import ScratchServer
 from holdfast.postgres.tools import Toolset, available_extensions, find_tools
@@ -161,4 +162,23 @@ def fresh_database(
         yield Database(server=server, name=name)
     finally:
         if server.running:
-            server.drop_database(name)
+            drop_with_subscriptions(server, name)
+
+
+def drop_with_subscriptions(server: ScratchServer, name: str) -> None:
+    """Drop a database, if it is there; a subscription in it would be in the way, and is dropped first."""
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        known = connection.execute("select 1 from pg_database where datname = %s", [name]).fetchall()
+    if not known:
+        return
+    with psycopg.connect(server.dsn(name), autocommit=True) as connection:
+        connection.execute("set session_replication_role = replica")  # event triggers must not have a say
+        for (subscription,) in connection.execute(
+            "select subname from pg_subscription where subdbid = (select oid from pg_database where datname = %s)",
+            [name],
+        ).fetchall():
+            quoted = sql.Identifier(subscription)
+            for change in ("disable", "set (slot_name = none)"):
+                connection.execute(sql.SQL("alter subscription {} " + change).format(quoted))
+            connection.execute(sql.SQL("drop subscription {}").format(quoted))
+    server.drop_database(name)

@@ -217,16 +217,15 @@ def test_prefix_is_a_plain_string_prefix_and_after_cuts(filled: Storage) -> None
     ):
         expected = [name for name in NAMES if name.startswith(prefix)]
         assert names(filled, prefix) == expected, prefix
+    for prefix in ("", "b", "b/", "b/0"):
         for after in ("a", "b/", "b/0", "b/0/1", "b/=", "b0/1", "zzz"):
-            assert names(filled, prefix, after) == [name for name in expected if name > after], (
-                prefix,
-                after,
-            )
+            expected = [name for name in NAMES if name.startswith(prefix) and name > after]
+            assert names(filled, prefix, after) == expected, (prefix, after)
 
 
 def test_listing_shows_what_was_just_written(storage: Storage) -> None:
     """Every object is listed as soon as its create returned."""
-    for number in range(20):
+    for number in range(8):
         storage.create(f"journal/{number:012d}", b"x")
         assert len(names(storage, "journal/")) == number + 1
 
@@ -265,8 +264,8 @@ def test_many_threads_share_a_storage(storage: Storage) -> None:
         return same
 
     with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(work, range(40)))
-    assert names(storage, "data/") == sorted(f"data/{number % 3}/{number}" for number in range(0, 40, 2))
+        assert all(pool.map(work, range(24)))
+    assert names(storage, "data/") == sorted(f"data/{number % 3}/{number}" for number in range(0, 24, 2))
 
 
 def test_address_tells_where_without_secrets(storage: Storage) -> None:

@@ -386,7 +386,7 @@ def test_read_only_disk_reads_but_refuses_to_write(root: Path) -> None:
         SMALL_DISK
         + """
     attempt("create", "first", b"x")
-    subprocess.run(["mount", "-o", "remount,ro", str(root)], check=True)
+    subprocess.run(["mount", "-o", "remount,ro,size=1m", "none", str(root)], check=True)
     attempt("get", "first")
     attempt("create", "second", b"x")
     attempt("replace", "first", b"x")

@@ -14,9 +14,9 @@ from dataclasses import replace
 
 import psycopg
 import pytest
-from torture.build import available, build, build_latin1, build_plain_role, build_sql_ascii
-from torture.compare import compare
 
+from engine.torture.build import available, build, build_latin1, build_plain_role, build_sql_ascii
+from engine.torture.compare import compare
 from holdfast.domain.coverage import CoverageStatus
 from holdfast.domain.manifest import SnapshotState
 from holdfast.domain.tables import TablePatterns
@@ -27,7 +27,7 @@ from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.backup import BackupOptions, BackupSource, backup
 from holdfast.workflows.reports import BackupReport, RestoreReport
 from holdfast.workflows.restore import RestoreOptions, restore
-from postgres_servers import Database, ServerPool, majors_at_hand
+from postgres_servers import Database, ServerPool, drop_with_subscriptions, majors_at_hand
 from repositories import make_repository
 
 MAJORS = majors_at_hand()
@@ -61,7 +61,7 @@ def bring_back(
 def target_on(pg: ServerPool, major: int, request: pytest.FixtureRequest, name: str) -> str:
     """The address of a database that does not exist yet, and is dropped after the test."""
     server = pg(major)
-    request.addfinalizer(lambda: server.drop_database(name))
+    request.addfinalizer(lambda: drop_with_subscriptions(server, name))
     return server.dsn(name)
 
 

@@ -235,6 +235,7 @@ def unreadable(dsn: str, role: str, tables: list[str], *, gaps: bool) -> set[str
     return refused
 
 
+@pytest.mark.parametrize("major", sorted({NEWEST, *OLDER[:1]}))
 def test_an_owner_without_superuser_builds_what_he_may(
     pg: ServerPool, major: int, make: MakeDatabase
 ) -> None:
@@ -287,7 +288,7 @@ def test_no_catalog_is_left_as_initdb_made_it(pg: ServerPool, make: MakeDatabase
             for (name,) in catalogs:
                 (count,) = connection.execute(f"SELECT count(*) FROM pg_catalog.{name}".encode())
                 counts[-1][str(name)] = count
-    assert {name for name, count in counts[0].items() if counts[1][name] == count} == set(UNTOUCHED)
+    assert {name for name, count in counts[0].items() if counts[1][name] == count} <= set(UNTOUCHED)
 
 
 def test_temporary_objects_live_as_long_as_their_session(pg: ServerPool, make: MakeDatabase) -> None:

@@ -14,6 +14,7 @@ import typer
 
 from holdfast.cli.secrets import blot, find_secrets
 from holdfast.cli.stop import Stop
+from holdfast.cli.words import printable
 from holdfast.domain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,9 +62,14 @@ class Invocation:
         with watching(quiet=quiet, secrets=self.secrets) as listener:
             yield listener
 
+    def tell(self, message: str, *, quiet: bool) -> None:
+        """What is about to happen, on standard error."""
+        if not quiet:
+            write(sys.stderr, blot(f"{printable(message)}\n", self.secrets))
+
     def warn(self, message: str, hint: str | None = None) -> None:
         """Something to be known, on standard error, outside a run's progress."""
-        text = f"warning: {message}\n" + (f"hint: {hint}\n" if hint else "")
+        text = f"warning: {printable(message)}\n" + (f"hint: {hint}\n" if hint else "")
         write(sys.stderr, blot(text, self.secrets))
 
     def show(self, report: object) -> None:

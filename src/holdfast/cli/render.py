@@ -158,6 +158,7 @@ def _show(report: ShowReport) -> Parts:
                 printable(str(entry.name)), entry.tier.value, number(entry.rows), size(entry.plain_bytes)
             )
         yield table
+        yield Text("")
     yield from _coverage(root.coverage)
 
 

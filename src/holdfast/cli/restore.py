@@ -8,9 +8,11 @@ import typer
 
 from holdfast.cli.invocation import ask, current, opened
 from holdfast.cli.options import IdentityFile, Jobs, Json, LatestOf, Quiet, Repo, Snapshot
+from holdfast.cli.words import moment
 from holdfast.domain.errors import EXIT_FINE, EXIT_PARTIAL, RefusedError, UsageError
 
 if TYPE_CHECKING:
+    from holdfast.domain.manifest import SnapshotSummary
     from holdfast.postgres.address import ServerAddress
 
 
@@ -122,12 +124,18 @@ def restore(
     )
     with opened(invocation, place, identity_file) as repository:
         chosen = resolve(repository, snapshot, source=source)
+        invocation.tell(_announcement(repository.summary(chosen), address), quiet=quiet)
         with invocation.watching(quiet=quiet) as listener, invocation.stop.listening() as interrupted:
             report = workflow.restore(
                 repository, chosen, address, options=options, listener=listener, interrupted=interrupted
             )
     invocation.show(report)
     return EXIT_PARTIAL if report.left_out else EXIT_FINE
+
+
+def _announcement(summary: SnapshotSummary, address: ServerAddress) -> str:
+    taken = f"snapshot {summary.snapshot} of {summary.source}, taken at {moment(summary.taken_at)}"
+    return f"restoring {taken}, into {address.display()}"
 
 
 def _confirmed(replace: str | None, address: ServerAddress) -> str | None:

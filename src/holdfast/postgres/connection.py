@@ -96,7 +96,7 @@ def settings_statement(settings: Mapping[str, str]) -> str:
     """
     values = ", ".join(f"({literal(name)}, {literal(value)})" for name, value in settings.items())
     return (
-        "SELECT pg_catalog.set_config('search_path', '', false); "
+        "SELECT pg_catalog.set_config('search_path', '', false); "  # noqa: S608 - quoted by literal
         f"SELECT pg_catalog.set_config(w.name, w.value, false) FROM (VALUES {values}) AS w (name, value) "
         "JOIN pg_catalog.pg_settings AS s ON s.name = w.name"
     )

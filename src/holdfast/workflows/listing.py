@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
-from holdfast.domain.errors import DamagedError
+from holdfast.domain.errors import DamagedError, UsageError
 from holdfast.domain.ids import SnapshotId, pick_snapshot
 from holdfast.domain.manifest import Root, SnapshotSummary
 from holdfast.repository.outcomes import Committed
 from holdfast.repository.repo import Repository
 from holdfast.repository.verifications import Verification, latest_verdicts
 from holdfast.workflows.reports import Finding, ListedSnapshot, ListReport, VerifiedAt
+
+SAFETY_PREFIX = "before-restore-"
+LOOK_BACK = 100  # outcomes: reading all of them could take minutes when every one counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,15 +52,36 @@ def list_snapshots(repository: Repository, *, source: str | None = None) -> List
 def resolve(repository: Repository, wanted: str, *, source: str | None = None) -> SnapshotId:
     """The snapshot that `wanted` names: a full id, a unique prefix, or `latest` (of `source`, if given).
 
-    `latest` raises `DamagedError` if a newer outcome cannot be read: it never silently means an older one.
+    `latest` raises `DamagedError` if a newer outcome cannot be read: it never silently means an older one. Without
+    a source it raises `UsageError` if the newest snapshots are of several, and never means a safety snapshot: a
+    restore that is tried again would bring back what it was to replace.
     """
     if wanted != "latest":
-        known = sorted(repository.outcomes.names())
-        return pick_snapshot(wanted, known)
-    for outcome in repository.committed():
-        if source in (None, outcome.summary.source):
-            return outcome.snapshot
-    return pick_snapshot(wanted, [])
+        return pick_snapshot(wanted, sorted(repository.outcomes.names()))
+    meant = (
+        outcome
+        for outcome in repository.committed()
+        if (outcome.summary.source == source if source else not is_safety(outcome.summary.source))
+    )
+    newest = next(meant, None)
+    if newest is None:
+        whose = f" of {source!r}" if source else ""
+        raise UsageError(
+            f"there is no snapshot{whose} here yet", hint="run holdfast list to see what there is"
+        )
+    for other in islice(meant, 0 if source else LOOK_BACK):
+        if other.summary.source != newest.summary.source:
+            raise UsageError(
+                f"latest could mean {newest.snapshot} of {newest.summary.source} or {other.snapshot} of "
+                f"{other.summary.source}",
+                hint="say which with --source, or name the snapshot by its id",
+            )
+    return newest.snapshot
+
+
+def is_safety(source: str) -> bool:
+    """Whether snapshots of this source were taken of what a restore replaced."""
+    return source.startswith(SAFETY_PREFIX)
 
 
 def show(repository: Repository, snapshot: SnapshotId) -> ShowReport:

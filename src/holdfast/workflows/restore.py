@@ -34,6 +34,7 @@ from holdfast.repository.packs import PackReader
 from holdfast.repository.repo import Repository
 from holdfast.repository.seal import ObjectType
 from holdfast.workflows.backup import BackupOptions, BackupSource, backup, now_utc
+from holdfast.workflows.listing import SAFETY_PREFIX
 from holdfast.workflows.reports import RestoreReport, TierTime
 
 DEFAULT_JOBS = 2
@@ -169,7 +170,7 @@ def _replace(
     elif options.safety_snapshot:
         listener(PhaseBegan(phase=f"taking a safety snapshot of {address.database}"))
         report = backup(
-            BackupSource(name=f"before-restore-{address.database}", address=address),
+            BackupSource(name=f"{SAFETY_PREFIX}{address.database}", address=address),
             repository,
             options=BackupOptions(tags=("safety",), jobs=options.jobs, tool_folder=options.tool_folder),
             listener=listener,

@@ -39,7 +39,7 @@ def compare_definitions(
     """Return what differs, entry by entry, but for the rights of `ignore_roles`."""
 
     def read(dsn: str) -> Entries:
-        return _entries(_without(ignore_roles, _dump(dsn, pg_dump)))
+        return _entries(_dump(dsn, pg_dump), ignore_roles)
 
     source, target = read(source_dsn), read(target_dsn)
     if not cross_version:
@@ -97,15 +97,7 @@ def _encoding(dsn: str) -> str:
     return found if found == "SQL_ASCII" else "UTF8"
 
 
-def _without(roles: Collection[str], text: str) -> str:
-    """The text without what these roles were granted, and without entries that said nothing else."""
-    for role in roles:
-        named = re.escape(role) + "|" + re.escape('"' + role.replace('"', '""') + '"')
-        text = re.sub(rf"(?m)^GRANT .* TO ({named})( WITH GRANT OPTION)?;\n", "", text)
-    return re.sub(r"--\n-- Name: .*; Type: ACL; .*\n--\n\n+(?=--\n)", "", text) if roles else text
-
-
-def _entries(text: str) -> Entries:
+def _entries(text: str, ignore_roles: Collection[str]) -> Entries:
     """Cut the text at its headers, and drop what only says how or when it was written."""
     entries: Entries = defaultdict(Counter)
     # A random token stands around the text, in the first and the last of such lines.
@@ -117,8 +109,22 @@ def _entries(text: str) -> Entries:
     entries["preamble"][_body(text[: starts[0]])] += 1
     for mark, end in zip(marks, starts[1:], strict=True):
         name, kind, schema, owner = mark.groups()
-        entries[f"{kind} {schema}.{name} owned by {owner}"][_body(text[mark.end() : end])] += 1
+        body = _body(text[mark.end() : end])
+        if kind == "ACL":
+            body = _without(ignore_roles, body)
+        if body:
+            entries[f"{kind} {schema}.{name} owned by {owner}"][body] += 1
     return entries
+
+
+def _without(roles: Collection[str], acl: str) -> str:
+    """The entry without what these roles were granted; names in it may hold newlines."""
+    quoted = [name for role in roles for name in (role, '"' + role.replace('"', '""') + '"')]
+    granted = re.compile(
+        rf"GRANT .* TO ({'|'.join(map(re.escape, quoted))})( WITH GRANT OPTION)?;", re.DOTALL
+    )
+    statements = re.split(r"(?<=;)\n(?=GRANT |REVOKE |SET SESSION )", acl)
+    return "\n".join(statement for statement in statements if not granted.fullmatch(statement))
 
 
 def _body(text: str) -> str:

@@ -51,8 +51,8 @@ SELECT format('%I on %s', t.tgname, t.tgrelid::regclass) AS key, t.tgenabled, t.
 SELECT e.evtname AS key, e.evtevent, e.evtenabled, e.evtfoid::regprocedure AS function, pg_get_userbyid(e.evtowner) AS owner, e.evttags FROM pg_event_trigger e;
 
 --? rule
-SELECT format('%I on %s', r.rulename, r.ev_class::regclass) AS key, r.ev_type, r.ev_enabled, r.is_instead FROM pg_rewrite r
- WHERE r.oid >= 16384 AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = r.ev_class AND d.deptype = 'e');
+SELECT format('%I on %s', r.rulename, r.ev_class::regclass) AS key, r.ev_type, r.ev_enabled, r.is_instead FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE r.oid >= 16384 AND n.nspname !~ '^pg_temp' AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = r.ev_class AND d.deptype = 'e');
 
 --? policy
 SELECT format('%I on %s', p.polname, p.polrelid::regclass) AS key, p.polcmd, p.polpermissive,
@@ -64,7 +64,7 @@ SELECT format('%I.%I', n.nspname, s.stxname) AS key, s.stxrelid::regclass AS "ta
   FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace;
 
 --? enum label
-SELECT e.enumtypid::regtype::text AS key, string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder) AS labels FROM pg_enum e GROUP BY e.enumtypid;
+SELECT e.enumtypid::regtype::text AS key, string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder) AS labels FROM pg_enum e JOIN pg_type t ON t.oid = e.enumtypid JOIN pg_namespace n ON n.oid = t.typnamespace WHERE n.nspname !~ '^pg_temp' GROUP BY e.enumtypid;
 
 --? inheritance
 SELECT i.inhrelid::regclass::text AS key, string_agg(i.inhparent::regclass::text, ', ' ORDER BY i.inhseqno) AS parents FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE c.relkind IN ('r', 'p', 'f') GROUP BY i.inhrelid;
@@ -101,7 +101,7 @@ SELECT o.type || ' ' || replace(o.identity, ' on language ', ' language ') AS ke
    AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = d.classoid AND e.objid = d.objoid AND e.deptype = 'e');
 
 --? rights
--- Every object of the database; those of the server and of extensions where their rights were changed.
+-- Every object of the database; those of the server, and between majors those of extensions, where changed.
 SELECT o.type || ' ' || o.identity AS key,
        array_to_string(ARRAY(SELECT format('%s by %s to %s%s', a.privilege_type, pg_get_userbyid(a.grantor), CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END,
                                            CASE WHEN a.is_grantable THEN ' with grant option' ELSE '' END)
@@ -118,7 +118,7 @@ SELECT o.type || ' ' || o.identity AS key,
        LEFT JOIN pg_init_privs i ON i.classoid = x.class AND i.objoid = x.oid AND i.objsubid = x.sub AND i.privtype IN ('i', 'e')
        LEFT JOIN pg_depend d ON d.classid = x.class AND d.objid = x.oid AND d.deptype = 'e',
        pg_identify_object(x.class, x.oid, x.sub) o
- WHERE (x.oid >= 16384 AND d.objid IS NULL OR x.class = 'pg_namespace'::regclass AND o.name = 'public'
+ WHERE (x.oid >= 16384 AND (d.objid IS NULL OR NOT $cross) OR x.class = 'pg_namespace'::regclass AND o.name = 'public'
         OR x.acl IS NOT NULL AND x.acl IS DISTINCT FROM i.initprivs AND (x.oid >= 16384 OR NOT $cross))
    AND o.identity !~ '^pg_(toast|temp)';
 

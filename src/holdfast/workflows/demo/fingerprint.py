@@ -17,7 +17,7 @@ where c.relkind in ('r', 'm') and n.nspname !~ '^pg_' and n.nspname <> 'informat
 # Text of definitions, as the server itself prints them, by what they belong to.
 _DEFINITIONS = """
 select 'column ' || c.oid::regclass || '.' || a.attname,
-       format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull || ' ' || a.attidentity || a.attgenerated
+       format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull || ' ' || a.attidentity::text || a.attgenerated::text
        || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
 from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
@@ -26,7 +26,7 @@ union all select 'constraint ' || conname || ' on ' || conrelid::regclass, pg_ge
 from pg_constraint where connamespace = 'shop'::regnamespace and conrelid <> 0
 union all select 'index ' || indexrelid::regclass, pg_get_indexdef(indexrelid)
 from pg_index i join pg_class c on c.oid = i.indexrelid where c.relnamespace = 'shop'::regnamespace
-union all select 'trigger ' || tgname, pg_get_triggerdef(oid) || tgenabled
+union all select 'trigger ' || tgname, pg_get_triggerdef(oid) || tgenabled::text
 from pg_trigger where not tgisinternal
 union all select 'policy ' || polname, pg_get_expr(polqual, polrelid) from pg_policy
 union all select 'view ' || c.oid::regclass, pg_get_viewdef(c.oid)

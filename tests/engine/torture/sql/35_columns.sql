@@ -62,6 +62,12 @@ INSERT INTO tor_columns.holds_rows SELECT 1, d, ARRAY[ROW (1, 2, 3)::tor_columns
 CREATE TABLE tor_columns.collated (a text COLLATE "C", b text COLLATE "POSIX", c varchar(9) COLLATE ucs_basic, d name, e text COLLATE "C" DEFAULT ('x' COLLATE "POSIX"));
 INSERT INTO tor_columns.collated VALUES ('Ä', 'a', 'B', 'ß');
 
+-- In the schema that everyone has, under names that hide or are hidden by others.
+CREATE TABLE public.generated (id serial PRIMARY KEY, v text);
+INSERT INTO public.generated (v) VALUES ('in public'), (NULL);
+CREATE VIEW public.base AS SELECT g.id, c.base FROM public.generated g JOIN tor_columns.generated c USING (id);
+CREATE FUNCTION public.now() RETURNS text LANGUAGE sql AS 'SELECT ''not the clock''::text';
+
 CREATE SEQUENCE tor_columns.never_called;
 CREATE SEQUENCE tor_columns.never_called_odd START 17 INCREMENT 3;
 CREATE SEQUENCE tor_columns.small_one AS smallint;

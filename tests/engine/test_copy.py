@@ -1,0 +1,477 @@
+"""Rows out and in: every byte, every row, every encoding; and clean ends when something breaks off."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from holdfast.domain.errors import (
+    InterruptedRunError,
+    SourceLostError,
+    TableBusyError,
+    UnreachableError,
+)
+from holdfast.domain.ids import SnapshotId
+from holdfast.domain.ranges import WHOLE, PageRange, cut
+from holdfast.domain.tables import Column, QualifiedName, Table
+from holdfast.postgres.address import ServerAddress
+from holdfast.postgres.asyncpg_wire import AsyncpgWire
+from holdfast.postgres.connection import connect
+from holdfast.postgres.copy import RangeReader, ReadSpec, RowWriter, WriteSpec
+from holdfast.postgres.libpq_wire import LibpqWire
+from holdfast.postgres.session import Selection, Taken, open_source
+from postgres_servers import Database
+
+SNAPSHOT = SnapshotId("01" + "b" * 24)
+WIRES = ("asyncpg", "libpq")
+
+
+@pytest.fixture(params=WIRES)
+def wire(request: pytest.FixtureRequest) -> str:
+    """Both wires obey the same contract."""
+    name: str = request.param
+    return name
+
+
+def address_of(database: Database, wire: str = "asyncpg") -> ServerAddress:
+    """Pinned; `requirepeer` is what asyncpg cannot do, and over TCP libpq passes over it."""
+    address = ServerAddress.parse(database.dsn)
+    if wire == "libpq":
+        address = address.with_options(requirepeer="anyone")
+    with connect(address, application_name="test") as connection:
+        return address.pinned(connection)
+
+
+def spec_of(database: Database, wire: str = "asyncpg", exported: str | None = None) -> ReadSpec:
+    encoding = str(database.rows("SHOW server_encoding")[0][0])
+    return ReadSpec(
+        address=address_of(database, wire),
+        exported=exported,
+        client_encoding=encoding,
+        application_name="test",
+    )
+
+
+@contextmanager
+def taken(database: Database) -> Iterator[Taken]:
+    """A snapshot of the whole database, held."""
+    with open_source(ServerAddress.parse(database.dsn), snapshot=SNAPSHOT) as session:
+        yield session.take(Selection())
+
+
+def table(name: str, *columns: str, schema: str = "public") -> Table:
+    return Table(
+        oid=0,
+        name=QualifiedName(schema=schema, name=name),
+        columns=tuple(Column(attnum=i, name=column, type_name="text") for i, column in enumerate(columns, 1)),
+        filenode=None,
+        heap=True,
+        unlogged=False,
+        pages=0,
+        size_bytes=0,
+        rows_estimate=-1,
+    )
+
+
+def read_all(reader: RangeReader, wanted: Table, pages: PageRange = WHOLE) -> tuple[int, bytes]:
+    pieces: list[bytes] = []
+    rows = reader.read(wanted, pages, pieces.append)
+    assert all(piece.endswith(b"\n") for piece in pieces)
+    return rows, b"".join(pieces)
+
+
+def plain_copy(database: Database, query: str) -> bytes:
+    statement = f"COPY ({query}) TO STDOUT".encode()
+    with database.connect() as connection, connection.cursor() as cursor, cursor.copy(statement) as copy:
+        return b"".join(bytes(piece) for piece in copy)
+
+
+def test_the_fast_wire_is_taken_where_it_can_be(database: Database) -> None:
+    """asyncpg by default, libpq where asked for what asyncpg cannot do."""
+    with RangeReader.open(spec_of(database)) as fast, RangeReader.open(spec_of(database, "libpq")) as slow:
+        assert isinstance(fast._wire, AsyncpgWire)
+        assert isinstance(slow._wire, LibpqWire)
+
+
+def test_ranges_together_are_the_table(database: Database, wire: str) -> None:
+    """Every row is in exactly one range, in the order of the heap, and pieces hold whole rows."""
+    database.execute(
+        "CREATE TABLE t (id int, body text)",
+        r"INSERT INTO t SELECT g, repeat(E'line\n\ttab\\ ' || g, 7) FROM generate_series(1, 20000) g",
+        "DELETE FROM t WHERE id % 7 = 0; VACUUM t",
+        "INSERT INTO t SELECT -g, NULL FROM generate_series(1, 500) g",
+    )
+    pages = int(str(database.rows("SELECT pg_relation_size('t') / 8192")[0][0]))
+    wanted = table("t", "id", "body")
+    with RangeReader.open(spec_of(database, wire)) as reader:
+        reader.lock([wanted])
+        whole_rows, whole = read_all(reader, wanted)
+        parts = [read_all(reader, wanted, pages=part) for part in cut(pages=pages, pages_per_range=37)]
+    assert len(parts) > 5
+    assert whole == plain_copy(database, "SELECT * FROM t")
+    assert b"".join(data for _, data in parts) == whole
+    assert sum(rows for rows, _ in parts) == whole_rows == whole.count(b"\n") == 17643
+
+
+def test_the_last_range_is_open_ended(database: Database) -> None:
+    """Rows on pages added after the size was asked are read as well."""
+    database.execute("CREATE TABLE t (id int)", "INSERT INTO t SELECT generate_series(1, 1000)")
+    with RangeReader.open(spec_of(database)) as reader:
+        database.execute("INSERT INTO t SELECT generate_series(1, 100000)")
+        assert read_all(reader, table("t", "id"), PageRange(first=0, end=None))[0] == 101000
+        assert read_all(reader, table("t", "id"), PageRange(first=5, end=None))[0] < 100000
+
+
+def test_a_table_without_columns_has_rows(database: Database, wire: str) -> None:
+    """Each is an empty line; out and in again, alone and in ranges."""
+    database.execute("CREATE TABLE t ()", "CREATE TABLE u ()", "INSERT INTO t DEFAULT VALUES")
+    database.execute(*["INSERT INTO t SELECT FROM t"] * 4)
+    with RangeReader.open(spec_of(database, wire)) as reader:
+        assert read_all(reader, table("t")) == (16, b"\n" * 16)
+        assert read_all(reader, table("t"), PageRange(first=0, end=1)) == (16, b"\n" * 16)
+    with RowWriter.open(write_spec(database, wire)) as writer:
+        name = QualifiedName(schema="public", name="u")
+        assert writer.load(name, (), [b"\n" * 7, b"\n"]) == 8
+    assert database.rows("SELECT count(*) FROM u") == [(8,)]
+
+
+def test_an_empty_table_gives_no_pieces(database: Database, wire: str) -> None:
+    """The sink is not called at all."""
+    database.execute("CREATE TABLE t (id int)")
+    with RangeReader.open(spec_of(database, wire)) as reader:
+        assert read_all(reader, table("t", "id")) == (0, b"")
+
+
+def test_one_row_of_a_hundred_megabytes(make_database: Callable[..., Database], wire: str) -> None:
+    """A row may be as large as a range is meant to be six times over; both ways, and byte for byte."""
+    database = make_database()
+    database.execute("CREATE TABLE t (id int, body text)", "CREATE TABLE u (id int, body text)")
+    database.execute("INSERT INTO t SELECT 1, repeat('0123456789', 10000000); INSERT INTO t VALUES (2, 'x')")
+    pieces: list[bytes] = []
+    with RangeReader.open(spec_of(database, wire)) as reader:
+        assert reader.read(table("t", "id", "body"), WHOLE, pieces.append) == 2
+    assert sum(map(len, pieces)) == 100_000_000 + len("1\t\n2\tx\n")
+    with RowWriter.open(write_spec(database, wire)) as writer:
+        assert writer.load(QualifiedName(schema="public", name="u"), ("id", "body"), pieces) == 2
+    query = "SELECT string_agg(md5(body), ',' ORDER BY id) FROM "
+    assert database.rows(query + "t") == database.rows(query + "u")
+
+
+def test_children_and_other_tables_rows_are_not_read(database: Database) -> None:
+    """ONLY, always: rows of children are read with the children."""
+    database.execute("CREATE TABLE p (id int); CREATE TABLE c () INHERITS (p)", "INSERT INTO p VALUES (1)")
+    database.execute("INSERT INTO c VALUES (2)")
+    with RangeReader.open(spec_of(database)) as reader:
+        assert read_all(reader, table("p", "id")) == (1, b"1\n")
+
+
+def test_an_extensions_condition_limits_every_range(database: Database) -> None:
+    """Also one with an OR in it, which must not swallow the range."""
+    database.execute("CREATE TABLE t (id int)", "INSERT INTO t SELECT generate_series(1, 5000)")
+    limited = replace(table("t", "id"), condition="WHERE id = 1 OR id = 5000")
+    with RangeReader.open(spec_of(database)) as reader:
+        assert read_all(reader, limited) == (2, b"1\n5000\n")
+        assert read_all(reader, limited, PageRange(first=3, end=None)) == (1, b"5000\n")
+
+
+def test_settings_of_the_database_do_not_change_what_is_read(database: Database, wire: str) -> None:
+    """Dates, floats, bytea and money are written in one way, whatever ALTER DATABASE says."""
+    database.execute(
+        "CREATE TABLE t (a timestamptz, b float8, c bytea, d interval, e xml)",
+        "INSERT INTO t VALUES ('2020-02-03 04:05:06+02', 0.1::float8 + 0.2, '\\x00ff', '1 mon -2 days', '<a/>')",
+        f"ALTER DATABASE {database.name} SET DateStyle TO 'German'",
+        f"ALTER DATABASE {database.name} SET TimeZone TO 'Asia/Kathmandu'",
+        f"ALTER DATABASE {database.name} SET extra_float_digits TO -15",
+        f"ALTER DATABASE {database.name} SET bytea_output TO 'escape'",
+        f"ALTER DATABASE {database.name} SET IntervalStyle TO 'iso_8601'",
+        f"ALTER DATABASE {database.name} SET enable_tidscan TO off",
+    )
+    with RangeReader.open(spec_of(database, wire)) as reader:
+        assert read_all(reader, table("t", "a", "b", "c", "d", "e")) == (
+            1,
+            b"2020-02-03 02:05:06+00\t0.30000000000000004\t\\\\x00ff\t1 mon -2 days\t<a/>\n",
+        )
+
+
+def test_rows_come_in_the_order_of_the_heap(database: Database) -> None:
+    """An index that holds all columns is no short cut, nor are parallel workers: drills compare the order."""
+    database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY)",
+        "INSERT INTO t SELECT g FROM generate_series(200000, 1, -1) g",
+        "VACUUM ANALYZE t",
+        f"ALTER DATABASE {database.name} SET parallel_setup_cost TO 0",
+        f"ALTER DATABASE {database.name} SET parallel_tuple_cost TO 0",
+        f"ALTER DATABASE {database.name} SET min_parallel_table_scan_size TO 0",
+        f"ALTER DATABASE {database.name} SET enable_seqscan TO off",
+    )
+    with RangeReader.open(spec_of(database)) as reader:
+        rows, data = read_all(reader, table("t", "id"))
+    assert rows == 200000
+    assert data == b"".join(b"%d\n" % number for number in range(200000, 0, -1))
+
+
+# -- encodings ---------------------------------------------------------------------------------------------------
+
+
+def test_a_latin1_database_is_read_byte_for_byte(make_database: Callable[..., Database], wire: str) -> None:
+    """No conversion on the way out, and names in that encoding are found."""
+    database = make_database(encoding="LATIN1", locale="C")
+    every = "".join(chr(code) for code in (*range(1, 128), *range(160, 256)))
+    with database.connect() as connection:
+        connection.execute('CREATE TABLE "täble" ("cölumn" text)'.encode())
+        connection.execute('INSERT INTO "täble" VALUES (%s)', (every,))
+    with taken(database) as found, RangeReader.open(spec_of(database, wire, found.exported)) as reader:
+        assert [item.name.name for item in found.tables] == ["täble"]
+        assert found.client_encoding == "LATIN1"
+        _, data = read_all(reader, found.tables[0])
+    assert bytes(range(160, 256)) in data
+    target = make_database(encoding="UTF8", locale="C")
+    with target.connect() as connection:
+        connection.execute('CREATE TABLE "täble" ("cölumn" text)'.encode())
+    spec = WriteSpec(address=address_of(target, wire), client_encoding="LATIN1", application_name="test")
+    with RowWriter.open(spec) as writer:
+        assert writer.load(QualifiedName(schema="public", name="täble"), ("cölumn",), [data]) == 1
+    assert target.rows('SELECT * FROM "täble"') == [(every,)]
+
+
+def test_a_sql_ascii_database_keeps_bytes_of_no_encoding(make_database: Callable[..., Database]) -> None:
+    """Bytes that are valid in no one encoding, in values and in names, out and in again."""
+    database = make_database(encoding="SQL_ASCII", locale="C")
+    target = make_database(encoding="SQL_ASCII", locale="C")
+    raw = bytes(range(128, 256))
+    for each in (database, target):
+        with each.connect() as connection:
+            connection.execute("SET client_encoding TO 'SQL_ASCII'")
+            connection.execute(b'CREATE TABLE "n\xff\xe9\xc3" ("c\xfe" text)')
+            connection.execute(b'CREATE TABLE "caf\xc3\xa9" (id int)')
+    with database.connect() as connection:
+        connection.execute("SET client_encoding TO 'SQL_ASCII'")
+        connection.execute(b'INSERT INTO "n\xff\xe9\xc3" VALUES (\'' + raw + b"')")
+    with taken(database) as found, RangeReader.open(spec_of(database, exported=found.exported)) as reader:
+        odd = next(item for item in found.tables if item.name.name.startswith("n"))
+        assert odd.name.name.encode("latin-1") == b"n\xff\xe9\xc3"
+        reader.lock(found.tables)
+        rows, data = read_all(reader, odd)
+    assert (rows, data) == (1, raw + b"\n")
+    spec = WriteSpec(address=address_of(target), client_encoding="SQL_ASCII", application_name="test")
+    with RowWriter.open(spec) as writer:
+        writer.begin()
+        writer.truncate(odd.name)
+        assert writer.load(odd.name, [column.name for column in odd.columns], [data], freeze=True) == 1
+        writer.commit()
+    with target.connect() as connection:
+        connection.execute("SET client_encoding TO 'SQL_ASCII'")
+        assert connection.execute(b'SELECT "c\xfe" FROM "n\xff\xe9\xc3"').fetchone() == (raw,)
+
+
+# -- breaking off ------------------------------------------------------------------------------------------------
+
+
+class EnoughError(Exception):
+    """What a test's own sink or source raises."""
+
+
+def test_a_failing_sink_ends_the_reading_and_no_more(database: Database, wire: str) -> None:
+    """What the sink raised comes out as it was, and the reader goes on with the same snapshot."""
+    database.execute("CREATE TABLE t (id int)", "INSERT INTO t SELECT generate_series(1, 300000)")
+    wanted = table("t", "id")
+    with taken(database) as found, RangeReader.open(spec_of(database, wire, found.exported)) as reader:
+        database.execute("DELETE FROM t WHERE id <= 1000")
+
+        def fail(piece: bytes) -> None:
+            raise EnoughError
+
+        with pytest.raises(EnoughError):
+            reader.read(wanted, WHOLE, fail)
+        assert read_all(reader, wanted)[0] == 300000
+
+
+def test_abort_ends_a_running_read_from_another_thread(database: Database, wire: str) -> None:
+    """Soon, also when the server is busy without sending anything; and for good."""
+    with RangeReader.open(spec_of(database, wire)) as reader:
+        timer = threading.Timer(0.3, reader.abort)
+        timer.start()
+        began = time.monotonic()
+        with pytest.raises(InterruptedRunError):
+            reader.query("SELECT pg_catalog.pg_sleep(60)::text")
+        assert time.monotonic() - began < 10
+        timer.join()
+        with pytest.raises(InterruptedRunError):
+            reader.query("SELECT 1")
+    deadline = time.monotonic() + 10
+    while database.rows(
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)::text%' AND pid <> pg_backend_pid()"
+    ) != [(0,)]:
+        assert time.monotonic() < deadline, "the server still works for nobody"
+        time.sleep(0.05)
+
+
+def test_a_killed_backend_is_a_lost_source(database: Database, wire: str) -> None:
+    """In the middle of a COPY: the error says which table, and that it can be run again."""
+    database.execute("CREATE TABLE t (id int)", "INSERT INTO t SELECT generate_series(1, 500000)")
+    with RangeReader.open(spec_of(database, wire)) as reader:
+        pid = reader.query("SELECT pg_catalog.pg_backend_pid()")[0][0]
+        killed: list[object] = []
+
+        def kill(piece: bytes) -> None:
+            if not killed:
+                killed.append(database.rows(f"SELECT pg_terminate_backend({pid})"))
+                time.sleep(0.2)
+
+        with pytest.raises(SourceLostError, match=r"public\.t") as caught:
+            reader.read(table("t", "id"), WHOLE, kill)
+        assert caught.value.hint
+        with pytest.raises(SourceLostError):
+            reader.query("SELECT 1")
+
+
+def test_a_queued_exclusive_lock_is_not_waited_for(database: Database, wire: str) -> None:
+    """The session that holds the snapshot has its lock; a worker queueing behind an ALTER would wait forever."""
+    database.execute("CREATE TABLE t (id int)", "INSERT INTO t VALUES (1)")
+    with taken(database) as found, RangeReader.open(spec_of(database, wire, found.exported)) as reader:
+        altering = threading.Thread(target=database.execute, args=("ALTER TABLE t ADD COLUMN x int",))
+        altering.start()
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while database.rows(waiting) == [(0,)]:
+            time.sleep(0.02)
+        began = time.monotonic()
+        with pytest.raises(TableBusyError):
+            reader.lock(found.tables)
+        assert time.monotonic() - began < 5
+        assert found.tables[0].columns[0].name == "id"
+    altering.join()
+    with taken(database) as found, RangeReader.open(spec_of(database, wire, found.exported)) as reader:
+        reader.lock(found.tables)
+        assert read_all(reader, found.tables[0]) == (1, b"1\t\\N\n")
+
+
+def test_a_snapshot_of_another_database_is_refused(make_database: Callable[..., Database], wire: str) -> None:
+    """A wrong token is an error, never somebody else's rows."""
+    database = make_database()
+    reader = RangeReader.open(spec_of(database, wire, "00000003-00000001-1"))
+    with reader, pytest.raises(UnreachableError, match="snapshot"):
+        reader.query("SELECT 1")
+
+
+# -- loading -----------------------------------------------------------------------------------------------------
+
+
+def write_spec(database: Database, wire: str) -> WriteSpec:
+    return WriteSpec(address=address_of(database, wire), client_encoding="UTF8", application_name="test")
+
+
+NAME = QualifiedName(schema="public", name="t")
+
+
+def test_a_frozen_load_reads_back_as_it_was_loaded(database: Database, wire: str) -> None:
+    """Truncated, loaded and frozen in one transaction; pieces may be cut anywhere."""
+    database.execute("CREATE TABLE t (id int, body text)", "INSERT INTO t VALUES (0, 'old')")
+    stream = b"".join(b"%d\tb\xc3\xb6dy %d \\\\N\n" % (number, number) for number in range(50000))
+    pieces = [stream[start : start + 777_777] for start in range(0, len(stream), 777_777)]
+    with RowWriter.open(write_spec(database, wire)) as writer:
+        writer.begin()
+        writer.truncate(NAME)
+        assert writer.load(NAME, ("id", "body"), pieces, freeze=True) == 50000
+        writer.commit()
+    with RangeReader.open(spec_of(database, wire)) as reader:
+        rows, data = read_all(reader, table("t", "id", "body"))
+    assert rows == 50000
+    assert hashlib.sha256(data).digest() == hashlib.sha256(stream).digest()
+
+
+def test_a_failing_source_of_pieces_leaves_nothing_behind(database: Database, wire: str) -> None:
+    """A damaged chunk in the middle: what it raised comes out, and the table is as it was."""
+    database.execute("CREATE TABLE t (id int)", "INSERT INTO t VALUES (1)")
+
+    def pieces() -> Iterator[bytes]:
+        yield b"2\n" * 100_000
+        raise EnoughError
+
+    with RowWriter.open(write_spec(database, wire)) as writer:
+        writer.begin()
+        writer.truncate(NAME)
+        with pytest.raises(EnoughError):
+            writer.load(NAME, ("id",), pieces(), freeze=True)
+        writer.rollback()
+        writer.begin()
+        assert writer.load(NAME, ("id",), [b"3\n"]) == 1
+        writer.commit()
+    assert database.rows("SELECT id FROM t ORDER BY id") == [(1,), (3,)]
+
+
+def test_rows_that_the_table_refuses_are_an_error_with_the_table(database: Database, wire: str) -> None:
+    """The server's own words, and which table."""
+    database.execute("CREATE TABLE t (id int)")
+    with (
+        RowWriter.open(write_spec(database, wire)) as writer,
+        pytest.raises(UnreachableError, match="loading table"),
+    ):
+        writer.load(NAME, ("id",), [b"no number\n"])
+
+
+def test_leaving_a_writer_without_commit_keeps_nothing(database: Database, wire: str) -> None:
+    """An exception on the way rolls back."""
+    database.execute("CREATE TABLE t (id int)")
+
+    def break_off() -> None:
+        with RowWriter.open(write_spec(database, wire)) as writer:
+            writer.begin()
+            writer.load(NAME, ("id",), [b"1\n"])
+            raise EnoughError
+
+    with pytest.raises(EnoughError):
+        break_off()
+    assert database.rows("SELECT count(*) FROM t") == [(0,)]
+
+
+def test_large_objects_are_read_in_pieces(database: Database, wire: str) -> None:
+    """Offset and length are honoured, and past the end there is nothing."""
+    with database.connect() as connection:
+        connection.execute("SELECT lo_from_bytea(4711, decode(repeat('00ff10', 100000), 'hex'))")
+    with taken(database) as found, RangeReader.open(spec_of(database, wire, found.exported)) as reader:
+        assert [item.oid for item in found.large_objects] == [4711]
+        with database.connect() as connection:
+            connection.execute("SELECT lo_unlink(4711)")
+        whole = reader.read_large_object(4711, 0, 1_000_000)
+        assert whole == bytes.fromhex("00ff10") * 100000
+        assert reader.read_large_object(4711, 299_990, 100) == whole[-10:]
+        assert reader.read_large_object(4711, 300_000, 100) == b""
+
+
+def test_readers_of_any_major_agree(make_database: Callable[..., Database], major: int) -> None:
+    """Every version reads the same rows of the same table in the same way."""
+    database = make_database(major=major)
+    database.execute(
+        "CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY, a text, d int)",
+        "ALTER TABLE t ADD COLUMN g int GENERATED ALWAYS AS (1) STORED",
+        "ALTER TABLE t DROP COLUMN d",
+        "INSERT INTO t (a) SELECT repeat('x', g) FROM generate_series(1, 3000) g",
+    )
+    with taken(database) as found, RangeReader.open(spec_of(database, exported=found.exported)) as reader:
+        reader.lock(found.tables)
+        assert [column.name for column in found.tables[0].columns] == ["id", "a"]
+        parts = [
+            read_all(reader, found.tables[0], pages)
+            for pages in cut(pages=found.tables[0].pages, pages_per_range=50)
+        ]
+    assert b"".join(data for _, data in parts) == b"".join(
+        b"%d\t%s\n" % (n, b"x" * n) for n in range(1, 3001)
+    )
+
+
+def test_a_dead_writer_is_reported(database: Database, wire: str) -> None:
+    """psycopg and asyncpg both say that the server ended the session."""
+    database.execute("CREATE TABLE t (id int)")
+    with RowWriter.open(write_spec(database, wire)) as writer:
+        pid = writer.query("SELECT pg_catalog.pg_backend_pid()")[0][0]
+        with psycopg.connect(database.dsn, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+        with pytest.raises(SourceLostError):
+            writer.load(NAME, ("id",), [b"1\n"])
