@@ -12,6 +12,7 @@ from statistics import median
 
 from bench import trials
 from bench.measure import Measured
+from bench.ours import document_of
 from bench.trials import HOLDFAST, Runs
 
 MEGABYTE = 10**6
@@ -185,6 +186,8 @@ def _growth(doing: str, standard: Runs, large: Runs) -> Figure:
 
 def _verify(runs: Runs, row_bytes: int) -> Figure:
     ours = _seconds(HOLDFAST, runs)
+    own = median(document_of(run)["seconds"] for run in runs[HOLDFAST])
+    speed = row_bytes / GIGABYTE / own if own else 0.0
     return Figure(
         name="verify_level_3",
         title="verify at level 3",
@@ -193,7 +196,7 @@ def _verify(runs: Runs, row_bytes: int) -> Figure:
         value=row_bytes / GIGABYTE / ours.value,
         goal=Goal(must=0.8, aim=1.3, at_least=True),
         ours=ours,
-        note=f"{row_bytes / GIGABYTE:.2f} GB of COPY text, the program's start and unlocking included",
+        note=f"with the program's start and unlocking; by its own clock {own:.2f} s, {speed:.2f} GB/s",
     )
 
 

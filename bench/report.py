@@ -90,6 +90,9 @@ def show(document: Document) -> None:
         table.add_row(*_cells(figure)[:-1], verdict)
     console.print(table)
     console.print()
+    for figure in document["figures"]:
+        if figure["note"]:
+            console.print(f"{figure['title']}: {figure['note']}", highlight=False, markup=False)
     for line in _conditions(document):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -104,7 +107,8 @@ def make_page(document: Document) -> str:
         ("trial", "contender", "seconds (all runs)", "processor", "server's", "memory", "written"),
         _contenders(document),
     )
-    conditions = "\n".join(f"- {line}" for line in _conditions(document))
+    notes = [f"{figure['title']}: {figure['note']}" for figure in document["figures"] if figure["note"]]
+    conditions = "\n".join(f"- {line}" for line in (*_conditions(document), *notes))
     return _PAGE.format(figures=figures, contenders=contenders, conditions=conditions)
 
 

@@ -38,12 +38,15 @@ TARGET = "standard_restored"
 SAMPLE_SECONDS = 0.005
 SHOWN_LINES = 30
 
-# (what it does, module, name in it): a name that moved away fails loudly.
+# (what it does, module, name in it): a name that moved away fails loudly. A function is wrapped where it is used.
 STAGES = (
-    ("read rows (COPY out)", "holdfast.postgres.copy", "RangeReader.read"),
-    ("join pieces into chunks", "holdfast.workflows.reading", "_ChunkCollector.take"),
+    ("unlock (Argon2)", "holdfast.repository.slots", "Argon2.derive"),
+    ("lock tables, read catalog", "holdfast.postgres.session", "SourceSession.take"),
+    ("definitions out (pg_dump)", "holdfast.workflows.backup", "dump_definitions"),
+    ("rows out (COPY)", "holdfast.postgres.copy", "RangeReader.read"),
+    ("join rows into chunks", "holdfast.workflows.reading", "_ChunkCollector.take"),
     ("identify (BLAKE3)", "holdfast.repository.seal", "Sealer.identify"),
-    ("compress (zstd)", "holdfast.repository.seal", "_compress"),
+    ("compress (zstd)", "holdfast.repository.seal", "pack"),
     ("encrypt (AES-GCM)", "holdfast.repository.seal", "Sealer.seal"),
     ("open again and compare", "holdfast.repository.seal", "Sealer.check"),
     ("open", "holdfast.repository.seal", "Sealer.open"),
@@ -51,7 +54,10 @@ STAGES = (
     ("fetch objects", "holdfast.storage.local", "LocalStorage.get"),
     ("store objects", "holdfast.storage.local", "LocalStorage.create"),
     ("flush to the disk", "os", "fsync"),
-    ("write rows (COPY in)", "holdfast.postgres.copy", "RowWriter.load"),
+    ("definitions in (pg_restore)", "holdfast.postgres.definitions", "DefinitionWriter.restore"),
+    ("rows in (COPY)", "holdfast.postgres.loading", "Loader._copy"),
+    ("indexes, constraints", "holdfast.postgres.building", "Builder.build"),
+    ("analyze", "holdfast.postgres.rebuild", "Rebuild._analyze"),
 )
 
 
@@ -103,14 +109,22 @@ class StageClock:
         """Have every stage wrapped, and put back what was there."""
         with contextlib.ExitStack() as stack:
             for label, module, name in STAGES:
-                owner: Any = importlib.import_module(module)
-                *path, last = name.split(".")
-                for part in path:
-                    owner = getattr(owner, part)
+                owner, last = _find(module, name)
                 original = getattr(owner, last)
                 setattr(owner, last, self.wrap(label, original))
                 stack.callback(setattr, owner, last, original)
             yield
+
+
+def _find(module: str, name: str) -> tuple[Any, str]:
+    """What holds a function, and the function's name in it."""
+    owner: Any = importlib.import_module(module)
+    *path, last = name.split(".")
+    for part in path:
+        owner = getattr(owner, part, None)
+    if not hasattr(owner, last):
+        raise BenchError(f"there is no {name} in {module} any more: bench/stages.py has to follow")
+    return owner, last
 
 
 class Sampler(threading.Thread):

@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 
 from holdfast.domain.errors import HoldfastError
+from holdfast.domain.events import Event
 from holdfast.postgres.address import ServerAddress
 from holdfast.repository.repo import open_repository
 from holdfast.repository.secrets import Secrets
@@ -40,6 +41,10 @@ class Doomed:
         self.create_once = storage.create_once
         self.address = storage.address
 
+    def announced(self, event: Event) -> None:
+        """What the run announces is a step too: between locks, reading, definitions and commit."""
+        self._step()
+
     def _step(self) -> None:
         with self._lock:
             self.steps += 1
@@ -59,7 +64,9 @@ class Doomed:
 
     def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         self._step()
-        return self._storage.get(name, offset=offset, length=length)
+        data = self._storage.get(name, offset=offset, length=length)
+        self._step()
+        return data
 
     def stat(self, name: str) -> ObjectInfo:
         self._step()
@@ -101,6 +108,7 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
             BackupSource(name="doomed", address=ServerAddress.parse(order["dsn"])),
             repository,
             options=BackupOptions(jobs=2, full=order.get("full", False)),
+            listener=storage.announced,
         )
     except HoldfastError as error:
         return {"exit": error.exit_code, "kind": type(error).__name__, "message": error.message}

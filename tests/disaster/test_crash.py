@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +60,11 @@ class Doom:
         self.send(folder, at=at, how=how, full=full)
         return self.answer()
 
-    @property
-    def children(self) -> list[int]:
+    def kill_children(self) -> None:
         listed = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
-        return [int(pid) for pid in listed.split()]
+        for pid in listed.split():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -131,17 +132,11 @@ def test_kill_9_at_every_step_of_a_backup(doom: Doom, tmp_path: Path) -> None:
         committed_in_death += len(after) == 2
         again = doom.order(folder, full=True)
         assert again["exit"] == 0, f"after step {at}: {again}"
-        stored = stored_chunks(folder, again["snapshot"])
         adopted += again["adopted"] is not None and again["reused"] > 0
         assert len(check(folder)) == len(after) + 1
-        assert stored >= 0
         shutil.rmtree(folder)
     assert adopted >= 5
     assert committed_in_death >= 1
-
-
-def stored_chunks(folder: Path, snapshot: str) -> int:
-    return sum(1 for path in (folder / "data" / snapshot).rglob("*") if path.is_file())
 
 
 def test_lost_connections_at_every_step_of_a_backup(doom: Doom, tmp_path: Path) -> None:
@@ -176,7 +171,7 @@ def test_kill_9_at_random_times(doom: Doom, tmp_path: Path) -> None:
         before = check(base)
         doom.send(base, full=True)
         delay = chance.uniform(0.02, 0.5)
-        killer = threading.Timer(delay, lambda: [os.kill(pid, signal.SIGKILL) for pid in doom.children])
+        killer = threading.Timer(delay, doom.kill_children)
         killer.start()
         answer = doom.answer()
         killer.join()
@@ -185,4 +180,3 @@ def test_kill_9_at_random_times(doom: Doom, tmp_path: Path) -> None:
         if answer["signal"] is None:
             assert len(after) == len(before) + 1
     assert doom.order(base)["exit"] == 0
-    time.sleep(0)

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -36,12 +37,12 @@ UPGRADES = list(itertools.combinations(MAJORS, 2))
 MakeDatabase = Callable[..., Database]
 
 
-def newest_pg_dump() -> str:
+def newest_pg_dump() -> Path:
     """One pg_dump for both sides, at least as new as every server here."""
     toolset = max(
         (item for item in find_tools() if "pg_dump" in item.programs), key=lambda item: item.version
     )
-    return str(toolset.path("pg_dump"))
+    return toolset.path("pg_dump")
 
 
 def take(dsn: str, repository: Repository, name: str = "torture") -> BackupReport:
@@ -158,8 +159,8 @@ def test_what_a_role_may_not_read_makes_the_snapshot_partial(
     taken = take(source.dsn_as(role), repository)
     assert taken.state is SnapshotState.PARTIAL
     gaps = {entry.name: entry for entry in taken.coverage if entry.status is CoverageStatus.FAILED}
-    assert "secret.no_select" in gaps
-    assert "secret.forced_rls" in gaps
+    assert "tor_secret.no_select" in gaps
+    assert "tor_secret.forced_rls" in gaps
     for entry in gaps.values():
         assert entry.reason
         if entry.kind == "table":

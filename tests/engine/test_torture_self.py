@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from torture.build import (
+
+from engine.torture.build import (
     FILES,
     Abilities,
     Block,
@@ -27,8 +28,7 @@ from torture.build import (
     drop_database,
     temporary,
 )
-from torture.compare import compare, queries
-
+from engine.torture.compare import compare, queries
 from holdfast.postgres.scratch import ScratchServer
 from postgres_servers import ServerPool, majors_at_hand
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -66,10 +67,12 @@ def free_port() -> int:
 def running(
     command: Sequence[str], log: Path, *, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """A program with its standard output and errors in `log`; killed on the way out."""
+    """A program with its standard output and errors in `log`; killed on the way out, or when we are killed."""
+    keeper = shutil.which("setpriv")
+    leash = [keeper, "--pdeathsig", "KILL"] if keeper else []
     with log.open("w") as sink:
         process = subprocess.Popen(
-            command,
+            [*leash, *command],
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,

@@ -22,13 +22,14 @@ from bench.trials import (
 )
 
 
-def run(seconds: float, *, client_bytes: int = 0, output_bytes: int = 0) -> Measured:
+def run(seconds: float, *, client_bytes: int = 0, output_bytes: int = 0, stdout: bytes = b"") -> Measured:
     return Measured(
         seconds=seconds,
         cpu_seconds=seconds,
         client_bytes=client_bytes,
         tool_bytes=0,
         output_bytes=output_bytes,
+        stdout=stdout,
     )
 
 
@@ -121,10 +122,13 @@ def test_memory_that_grows_with_the_data_is_missed() -> None:
 
 def test_verify_is_judged_by_bytes_of_rows_in_a_second() -> None:
     """The speed of verify is that of the rows, in powers of ten."""
-    results: dict[str, Runs] = {"verify": {HOLDFAST: (run(1.0), run(1.0), run(9.0))}}
+    said = b'{"seconds": 0.5}'
+    runs = tuple(run(seconds, stdout=said) for seconds in (1.0, 1.0, 9.0))
+    results: dict[str, Runs] = {"verify": {HOLDFAST: runs}}
     (figure,) = judge(results, row_bytes=1_280_000_000)
     assert figure.value == pytest.approx(1.28)
     assert figure.verdict is Verdict.MUST_MET
+    assert "2.56 GB/s" in figure.note
 
 
 def test_contenders_take_turns_and_each_comes_first_once() -> None:

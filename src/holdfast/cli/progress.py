@@ -68,6 +68,8 @@ class Tally:
         if isinstance(event, PhaseBegan):
             self.phase, self.phase_began_at = event.phase, now
             self.recent.clear()
+        elif isinstance(event, Told):
+            self.phase, self.phase_began_at, self.tables_planned = event.text, now, None
         elif isinstance(event, WorkPlanned):
             self.tables_planned, self.bytes_planned = event.tables, event.bytes_estimate
             self.tables = self.rows = self.bytes = 0

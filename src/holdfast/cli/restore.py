@@ -143,9 +143,7 @@ def _confirmed(replace: str | None, address: ServerAddress) -> str | None:
     if replace is None:
         return None
     typed = (
-        ask(f"type the name of the database to replace ({address.display()})")
-        if replace == "ask"
-        else replace
+        ask(f"type the name of the database to replace ({address.display()})") if replace == "-" else replace
     )
     if typed != address.database:
         raise RefusedError(

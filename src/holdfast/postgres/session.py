@@ -64,8 +64,8 @@ __all__ = ["Selection", "SourceSession", "Taken", "connect", "open_source"]
 OLDEST_SERVER = 130_000
 DEFAULT_LOCK_TIMEOUT_SECONDS = 60.0
 
-# One wait for locks; between two, what is held is let go, so that whoever alters a table gets its turn.
-_WAIT_SECONDS = 5.0
+# Waits for locks, and pauses between them in which all is let go, so that whoever alters a table gets its turn.
+_WAITS = (1.0, 2.0, 4.0, 5.0)
 _PAUSES = (0.1, 0.3, 1.0, 2.0)
 _RESTARTS = 10
 
@@ -172,7 +172,8 @@ class SourceSession:
             self._stop_if_interrupted()
             try:
                 with self._translating("taking a snapshot"):
-                    taken = self._attempt(selection, max(deadline - time.monotonic(), 0.05))
+                    longest = _WAITS[min(waits, len(_WAITS) - 1)]
+                    taken = self._attempt(selection, min(longest, max(deadline - time.monotonic(), 0.05)))
                 self._pulse = Pulse(self._connection, self.address)
                 return taken
             except MovedError as moved:
@@ -229,10 +230,10 @@ class SourceSession:
                 raise translate(error, self.address, doing=doing) from error
             raise
 
-    def _attempt(self, selection: Selection, seconds_left: float) -> Taken:
+    def _attempt(self, selection: Selection, wait_seconds: float) -> Taken:
         connection = self._connection
         before = take_stock(read_relations(connection), self.server, selection)
-        timeout = f"SET lock_timeout TO '{max(int(min(seconds_left, _WAIT_SECONDS) * 1000), 1)}ms'"
+        timeout = f"SET lock_timeout TO '{int(wait_seconds * 1000)}ms'"
         connection.execute(timeout)
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         lock_tables(connection, before.tables)
