@@ -18,7 +18,7 @@ from bench import data, figures, picture, report, trials
 from bench.data import Database
 from bench.machine import machine_facts
 from bench.measure import BenchError
-from bench.ours import Holdfast, find_command
+from bench.ours import Holdfast, compile_modules, find_command
 from bench.peers import Peers
 from bench.report import Document
 from bench.server import Server, pick_toolset, runs_folder_in, serving, working_folder
@@ -47,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BenchError, HoldfastError, psycopg.Error) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
     report.show(document)
     _write(document, options.out)
     if options.write is not None:
@@ -161,7 +164,8 @@ def _prepare(server: Server, options: argparse.Namespace) -> list[Database]:
 
 
 def _race(site: Site, options: argparse.Namespace) -> dict[str, Runs]:
-    site.holdfast.help()  # compiles its modules, which a user pays for once
+    compile_modules()
+    site.holdfast.help()  # reads them from the disk once
     results = {}
     for part in options.parts:
         database, makers = PARTS[part]

@@ -39,7 +39,8 @@ STATED_SETTINGS = (
     "lc_collate",
 )
 _FAREWELL_SECONDS = 0.2  # a server process ends a little after its client
-_OUTSIDE_PREFIXES = ("PG", "HOLDFAST_", "DATABASE_URL")
+# What changes how programs run: an interpreter told to compile everything anew at each start, for example.
+_OUTSIDE_PREFIXES = ("PG", "HOLDFAST_", "DATABASE_URL", "PYTHON")
 
 
 class Server:

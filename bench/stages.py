@@ -33,8 +33,6 @@ from holdfast.cli.main import main as run_holdfast
 from holdfast.cli.stop import Stop
 from holdfast.domain.errors import HoldfastError
 
-DATABASE = "standard"
-TARGET = "standard_restored"
 SAMPLE_SECONDS = 0.005
 SHOWN_LINES = 30
 
@@ -183,34 +181,38 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--major", type=int, metavar="N")
     parser.add_argument("--scale", type=int, default=data.STANDARD_SCALE, metavar="N")
     parser.add_argument("--rows-divisor", type=int, default=1, metavar="N")
+    parser.add_argument("--tables", type=int, metavar="N", help="so many tiny tables instead")
     return parser.parse_args(arguments)
 
 
 def _profile(server: Server, folder: Path, options: argparse.Namespace) -> None:
-    database = data.application(DATABASE, scale=options.scale, rows_divisor=options.rows_divisor)
+    database = data.application("standard", scale=options.scale, rows_divisor=options.rows_divisor)
+    if options.tables is not None:
+        database = data.many_tables("many", tables=options.tables)
     data.prepare(server, database)
+    target = f"{database.name}_restored"
     # Nothing is started by it: it only knows what a run's environment is.
     holdfast = Holdfast(command=Path(sys.executable), server=server, folder=folder)
     os.environ.clear()
     os.environ.update(holdfast.environment())
     os.chdir(folder)
     repository, jobs = str(folder / "repository"), ("--jobs", str(options.jobs), "--repo")
-    backup = ("backup", server.url(DATABASE), "--full", *jobs, repository)
+    backup = ("backup", server.url(database.name), "--full", *jobs, repository)
     runs = {
         "backup": backup,
-        "restore": ("restore", "latest", "--to", server.url(TARGET), "--create", *jobs, repository),
+        "restore": ("restore", "latest", "--to", server.url(target), "--create", *jobs, repository),
         "verify": ("verify", "--all", *jobs, repository),
     }
     _run("init", "--no-kit", "--repo", repository)
     if options.what != "backup":
         _run(*backup)
-    server.drop(TARGET)
+    server.drop(target)
     server.settle()
     if options.sample:
         _sample(runs[options.what])
     else:
         _time(runs[options.what])
-    server.drop(TARGET)
+    server.drop(target)
 
 
 def _run(*arguments: str) -> tuple[float, float]:

@@ -60,7 +60,8 @@ class TransactionPooler:
             server, greeting = self._take(startup)
             client.sendall(greeting)
             if not self._sessions:
-                server = self._give_back(server)
+                self._give_back(server)
+                server = None
             while True:
                 message = _read_message(client)
                 if message[:1] == b"X":
@@ -69,7 +70,8 @@ class TransactionPooler:
                     server, _ = self._take(startup)
                 server.sendall(message)
                 if message[:1] in b"QS" and self._answer(client, server) and not self._sessions:
-                    server = self._give_back(server)
+                    self._give_back(server)
+                    server = None
         if server is not None:
             server.close()
 

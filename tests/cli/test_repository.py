@@ -16,7 +16,7 @@ def test_init_hands_out_a_kit_that_opens_the_repository(initialised: Path, with_
     kit = initialised / "kit.txt"
     assert stat.S_IMODE(kit.stat().st_mode) == 0o600
     assert PASSPHRASE not in kit.read_text(encoding="utf-8")
-    assert with_repository("list").stdout == "no snapshots yet\n"
+    assert with_repository("list").stdout == "no snapshots\n"
 
 
 def test_init_says_to_keep_the_kit_elsewhere(run: Program) -> None:

@@ -26,6 +26,7 @@ from engine.torture.build import (
     build_sql_ascii,
     create_database,
     drop_database,
+    install_test_extension,
     temporary,
 )
 from engine.torture.compare import compare, queries
@@ -95,6 +96,7 @@ def test_pg_dump_and_pg_restore_bring_everything_back(
 ) -> None:
     """The judge calls a database the same that pg_restore made from pg_dump's archive, on every major."""
     server = pg(major)
+    install_test_extension(server.toolset.bindir)
     source = built(server, make)
     with ExitStack() as stack:
         target = restored(source, server, tmp_path, stack)
@@ -289,6 +291,30 @@ def test_no_catalog_is_left_as_initdb_made_it(pg: ServerPool, make: MakeDatabase
                 (count,) = connection.execute(f"SELECT count(*) FROM pg_catalog.{name}".encode())
                 counts[-1][str(name)] = count
     assert {name for name, count in counts[0].items() if counts[1][name] == count} <= set(UNTOUCHED)
+
+
+def test_rows_of_an_extension_count_where_they_are_configuration(pg: ServerPool, make: MakeDatabase) -> None:
+    """Rows that meet the condition belong to the database, the others and other tables to the extension."""
+    server = pg(NEWEST)
+    if not install_test_extension(server.toolset.bindir):
+        pytest.skip("the server's extension folder is not writable")
+    source, target = make(server), make(server)
+    for dsn in (source, target):
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(
+                "CREATE EXTENSION holdfast_conf; INSERT INTO public.settings VALUES ('mine', 'x')"
+            )
+    check = partial(compare, source, target, pg_dump=pg_dump(server))
+    with psycopg.connect(target, autocommit=True) as connection:
+        connection.execute("UPDATE public.settings SET value = 'other' WHERE given; DELETE FROM public.cache")
+        assert check() == []
+        connection.execute(
+            "UPDATE public.settings SET value = NULL WHERE NOT given; SELECT nextval('public.counter')"
+        )
+        assert [line.split(":")[0] for line in check()] == [
+            'sequence "public"."counter"',
+            'rows of "public"."settings"',
+        ]
 
 
 def test_temporary_objects_live_as_long_as_their_session(pg: ServerPool, make: MakeDatabase) -> None:

@@ -218,7 +218,7 @@ def test_list_is_one_line_for_each_snapshot() -> None:
 
 def test_an_empty_list_says_so() -> None:
     """Not an empty screen."""
-    assert shown(ListReport(snapshots=(), unreadable=())) == "no snapshots yet\n"
+    assert shown(ListReport(snapshots=(), unreadable=())) == "no snapshots\n"
 
 
 def test_shown_ids_name_one_snapshot_each() -> None:

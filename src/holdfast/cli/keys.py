@@ -291,6 +291,11 @@ def _new_passphrase(secrets: Secrets) -> str:
     found = secrets.find_passphrase()
     if found is not None:
         return found
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "no passphrase is given, and there is no terminal to ask for one",
+            hint="set HOLDFAST_PASSPHRASE_FILE, HOLDFAST_PASSPHRASE_COMMAND or HOLDFAST_PASSPHRASE",
+        )
     first = ask_secret("new passphrase")
     if ask_secret("new passphrase again") != first:
         raise UsageError("the two passphrases differ", hint="run it again")

@@ -5,6 +5,7 @@ Heavy modules are imported by the commands that need them, so that `--help` and 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -78,6 +79,9 @@ def run() -> NoReturn:
     """The program's entry point."""
     arguments = sys.argv[1:]
     blot_process_list(sys.argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that this terminal cannot show must not turn a good backup into a failure.
+        sys.stdout.reconfigure(errors="backslashreplace")
     stop = Stop()
     stop.install()
     code = main(arguments, stop)

@@ -95,7 +95,7 @@ def _backup(report: BackupReport) -> Parts:
 @text_of.register
 def _list(report: ListReport) -> Parts:
     if not report.snapshots and not report.unreadable:
-        yield Text("no snapshots yet")
+        yield Text("no snapshots")
     if report.snapshots:
         shown = shortest_prefixes([listed.summary.snapshot for listed in report.snapshots])
         table = _table("SNAPSHOT", "SOURCE", "TAKEN AT (UTC)", "STATE", ">SIZE", "VERIFIED", "TAGS")

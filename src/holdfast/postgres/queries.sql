@@ -15,34 +15,42 @@ SELECT pg_catalog.current_setting('server_version_num')::int4 AS server_version,
 FROM pg_catalog.pg_roles AS r
 WHERE r.rolname = CURRENT_USER
 
--- name: lineage
--- Which cluster this is. The two functions are for everyone in PostgreSQL, but some providers take them away;
--- then the first two columns are NULL, and no range can be proven unchanged.
--- A checkpoint names its timeline; on a primary the name of the current WAL file is never behind it.
-SELECT CASE WHEN pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
-            THEN (SELECT s.system_identifier::text FROM pg_catalog.pg_control_system() AS s) END,
-       CASE WHEN pg_catalog.pg_is_in_recovery() THEN
-                CASE WHEN pg_catalog.has_function_privilege('pg_catalog.pg_control_checkpoint()', 'EXECUTE')
-                      AND pg_catalog.has_function_privilege('pg_catalog.pg_control_recovery()', 'EXECUTE')
-                     THEN (SELECT GREATEST(c.timeline_id, r.min_recovery_end_timeline)
-                           FROM pg_catalog.pg_control_checkpoint() AS c, pg_catalog.pg_control_recovery() AS r) END
-            WHEN pg_catalog.has_function_privilege('pg_catalog.pg_walfile_name(pg_lsn)', 'EXECUTE')
-             AND pg_catalog.has_function_privilege('pg_catalog.pg_current_wal_lsn()', 'EXECUTE')
-            THEN ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8))::bit(32)::int4
-       END,
-       (SELECT d.oid::int8 FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())
+-- name: callable
+-- Which of these functions the role may call. All are for everyone in PostgreSQL, but some providers take them
+-- away, and a query that so much as mentions one of them then fails.
+SELECT f.signature FROM pg_catalog.unnest(%s::text[]) AS f (signature)
+WHERE pg_catalog.has_function_privilege(f.signature, 'EXECUTE')
+
+-- name: system_identifier
+-- Which cluster this is: made up by initdb, and shared with its standbys.
+SELECT s.system_identifier::text FROM pg_catalog.pg_control_system() AS s
+
+-- name: timeline_of_primary
+-- The name of a WAL file begins with its timeline.
+SELECT ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8))::bit(32)::int4
+
+-- name: timeline_of_standby
+-- The last checkpoint's, or that of what was replayed since.
+SELECT GREATEST(c.timeline_id, r.min_recovery_end_timeline)
+FROM pg_catalog.pg_control_checkpoint() AS c, pg_catalog.pg_control_recovery() AS r
+
+-- name: wal_of_primary
+-- How far WAL was written.
+SELECT pg_catalog.pg_current_wal_lsn()::text
+
+-- name: wal_of_standby
+-- How far WAL was replayed.
+SELECT pg_catalog.pg_last_wal_replay_lsn()::text
+
+-- name: database_oid
+SELECT d.oid::int8 FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()
 
 -- name: instant
 -- The first statement of the transaction: it takes the snapshot, after all locks.
 SELECT pg_catalog.pg_export_snapshot(),
        pg_catalog.clock_timestamp(),
        pg_catalog.pg_snapshot_xmin(s.snapshot)::text::int8,
-       pg_catalog.pg_snapshot_xmax(s.snapshot)::text::int8,
-       CASE WHEN pg_catalog.pg_is_in_recovery() THEN
-                CASE WHEN pg_catalog.has_function_privilege('pg_catalog.pg_last_wal_replay_lsn()', 'EXECUTE')
-                     THEN pg_catalog.pg_last_wal_replay_lsn()::text END
-            WHEN pg_catalog.has_function_privilege('pg_catalog.pg_current_wal_lsn()', 'EXECUTE')
-            THEN pg_catalog.pg_current_wal_lsn()::text END
+       pg_catalog.pg_snapshot_xmax(s.snapshot)::text::int8
 FROM pg_catalog.pg_current_snapshot() AS s (snapshot)
 
 -- name: relations

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC
 from types import TracebackType
 
 import psycopg
@@ -28,8 +27,6 @@ from holdfast.domain.errors import (
 from holdfast.domain.events import Listener, Noticed, ignore
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import (
-    UNKNOWN_SYSTEM,
-    UNKNOWN_TIMELINE,
     DatabaseFacts,
     Instant,
     Lineage,
@@ -51,6 +48,7 @@ from holdfast.postgres.catalog import (
 )
 from holdfast.postgres.connection import Connection, connect, server_encoding
 from holdfast.postgres.failures import translate
+from holdfast.postgres.instants import read_lineage, take_instant
 from holdfast.postgres.large_objects import FoundLargeObject, read_large_objects
 from holdfast.postgres.locks import MOVED, MovedError, lock_tables
 from holdfast.postgres.names import literal, quote
@@ -237,7 +235,7 @@ class SourceSession:
         connection.execute(timeout)
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         lock_tables(connection, before.tables)
-        exported, instant = self._take_instant()
+        exported, instant = take_instant(connection, self.server)
         relations = read_relations(connection)
         stock = take_stock(relations, self.server, selection)
         locked = {oid for (oid,) in ask_rows(connection, "locked")}
@@ -255,7 +253,7 @@ class SourceSession:
             address=self.address,
             exported=exported,
             instant=instant,
-            lineage=self._read_lineage(),
+            lineage=read_lineage(connection, self.server),
             database=read_database(connection, self.server),
             tables=tables,
             sequences=self._read_sequences(exported, stock.sequences),
@@ -266,24 +264,6 @@ class SourceSession:
             coverage=(*stock.entries, *closed, *self._other_coverage(stock, roles)),
             undefinable=stock.undefinable,
             client_encoding=self.client_encoding,
-        )
-
-    def _take_instant(self) -> tuple[str, Instant]:
-        exported, taken_at, xmin, xmax, wal_lsn = ask_rows(self._connection, "instant")[0]
-        return exported, Instant(
-            taken_at=taken_at.astimezone(UTC),
-            xmin=xmin,
-            xmax=xmax,
-            wal_lsn=wal_lsn,
-            on_standby=self.server.on_standby,
-        )
-
-    def _read_lineage(self) -> Lineage:
-        system, timeline, database = ask_rows(self._connection, "lineage")[0]
-        return Lineage(
-            system_identifier=system or UNKNOWN_SYSTEM,
-            timeline=timeline or UNKNOWN_TIMELINE,
-            database_oid=database,
         )
 
     def _read_sequences(self, exported: str, sequences: Sequence[Relation]) -> tuple[SequenceValue, ...]:

@@ -65,20 +65,28 @@ def compare(
     source_dsn: str,
     target_dsn: str,
     *,
-    pg_dump: Path,
+    pg_dump: Path | str,
     ignore_roles: Collection[str] = (),
     cross_version: bool = False,
+    reference_dump: Path | None = None,
     database: bool = True,
     roles: bool = False,
 ) -> list[str]:
     """Return one line for every difference; an empty list says that the databases are the same.
+
+    Across majors, `reference_dump` is the pg_dump that the backup used, if it is not `pg_dump`.
 
     Both sides are read as superuser. `pg_dump` is at least as new as both servers, with pg_restore beside it.
     `database` compares the database's own settings, rights, owner and comment; `roles` the cluster's roles,
     memberships and settings, without those in `ignore_roles` (whose rights are left out everywhere).
     """
     found = compare_definitions(
-        source_dsn, target_dsn, pg_dump=pg_dump, ignore_roles=ignore_roles, cross_version=cross_version
+        source_dsn,
+        target_dsn,
+        pg_dump=Path(pg_dump),
+        ignore_roles=ignore_roles,
+        cross_version=cross_version,
+        reference_dump=reference_dump,
     )
     with _session(source_dsn) as source, _session(target_dsn) as target:
         older = min(source.info.server_version, target.info.server_version)

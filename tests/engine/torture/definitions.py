@@ -34,9 +34,19 @@ Entries: TypeAlias = "dict[str, Counter[str]]"
 
 
 def compare_definitions(
-    source_dsn: str, target_dsn: str, *, pg_dump: Path, ignore_roles: Collection[str], cross_version: bool
+    source_dsn: str,
+    target_dsn: str,
+    *,
+    pg_dump: Path,
+    ignore_roles: Collection[str],
+    cross_version: bool,
+    reference_dump: Path | None = None,
 ) -> list[str]:
-    """Return what differs, entry by entry, but for the rights of `ignore_roles`."""
+    """Return what differs, entry by entry, but for the rights of `ignore_roles`.
+
+    `reference_dump` makes the reference's archive, where it should not be `pg_dump` itself: an older one does not
+    spell out options that it does not know, which then take the newer server's defaults.
+    """
 
     def read(dsn: str) -> Entries:
         return _entries(_dump(dsn, pg_dump), ignore_roles)
@@ -55,7 +65,7 @@ def compare_definitions(
     name = f"reference_{secrets.token_hex(6)}"
     try:
         reference = create_database(target_dsn, name, encoding=_encoding(source_dsn))
-        _restore(source_dsn, reference, pg_dump)
+        _restore(source_dsn, reference, reference_dump or pg_dump, pg_dump.with_name("pg_restore"))
         found += _differences(read(reference), target)
     finally:
         drop_database(target_dsn, name)
@@ -69,13 +79,12 @@ def _dump(dsn: str, pg_dump: Path) -> str:
     return written.decode("utf-8" if encoding == "UTF8" else "latin-1")
 
 
-def _restore(source_dsn: str, target_dsn: str, pg_dump: Path) -> None:
+def _restore(source_dsn: str, target_dsn: str, pg_dump: Path, pg_restore: Path) -> None:
     """Definitions through an archive into an empty database; any complaint of pg_restore raises."""
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "definitions.dump"
         archive.write_bytes(_call([str(pg_dump), "--schema-only", "--format=custom"], source_dsn))
-        restore = pg_dump.with_name("pg_restore")
-        _call([str(restore), "--exit-on-error", str(archive)], target_dsn)
+        _call([str(pg_restore), "--exit-on-error", str(archive)], target_dsn)
 
 
 def _call(command: list[str], dsn: str) -> bytes:
