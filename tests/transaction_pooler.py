@@ -63,7 +63,7 @@ class TransactionPooler:
                 self._give_back(server)
                 server = None
             while True:
-                message = _read_message(client)
+                message = read_message(client)
                 if message[:1] == b"X":
                     break
                 if server is None:
@@ -78,7 +78,7 @@ class TransactionPooler:
     def _answer(self, client: socket.socket, server: socket.socket) -> bool:
         """Pass on everything up to ReadyForQuery; whether no transaction is open then."""
         while True:
-            message = _read_message(server)
+            message = read_message(server)
             client.sendall(message)
             if message[:1] == b"Z":
                 return message[5:6] == b"I"
@@ -101,7 +101,7 @@ class TransactionPooler:
         server.sendall(startup)
         greeting = b""
         while True:
-            message = _read_message(server)
+            message = read_message(server)
             greeting += b"K" + struct.pack("!iii", 12, 4711, 4711) if message[:1] == b"K" else message
             if message[:1] in b"ZE":
                 return server, greeting
@@ -120,7 +120,8 @@ def _made_up_greeting() -> bytes:
     return b"".join(parts)
 
 
-def _read_message(connection: socket.socket) -> bytes:
+def read_message(connection: socket.socket) -> bytes:
+    """One whole message of the protocol; `EOFError` when there are no more."""
     head = _read_exactly(connection, 5)
     return head + _read_exactly(connection, struct.unpack("!i", head[1:])[0] - 4)
 

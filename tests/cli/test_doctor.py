@@ -121,6 +121,7 @@ def test_the_command_says_it_all(with_repository: Program, database: Database, p
     assert (ready.code, ready.stderr) == (0, "")
     assert ready.stdout.splitlines()[0].startswith("source: ")
     assert "NOT READY" not in ready.stdout
+    assert "\N{HORIZONTAL ELLIPSIS}" in ready.stdout
     narrow = run("doctor", database.dsn, PYTHONIOENCODING="ascii")
     assert (narrow.code, narrow.stdout) == (0, ready.stdout.replace("\N{HORIZONTAL ELLIPSIS}", r"\u2026"))
     database.execute("CREATE TABLE t (a int)")

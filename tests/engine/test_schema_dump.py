@@ -50,7 +50,7 @@ def dump(found: Taken, **options: object) -> Definitions:
 
 def as_sql(definitions: Definitions, tool: Tool) -> str:
     """What the archive says, by the pg_restore beside the pg_dump."""
-    command = [tool.path.with_name("pg_restore"), "-f-", "--no-comments"]
+    command = [str(tool.path.with_name("pg_restore")), "-f-", "--no-comments"]
     return subprocess.run(command, input=definitions.archive, capture_output=True, check=True).stdout.decode()
 
 
@@ -108,15 +108,26 @@ def test_a_plain_role_gets_all_definitions_but_of_what_it_may_not_lock(
             "public.parent",
         }
         tool = tool_for(found)
-        text = as_sql(dump(found, tool=tool), tool)
+        definitions = dump(found, tool=tool)
         with pytest.raises(LackingRightsError) as caught:
             dump(found, undefinable=())
     assert "permission denied" in caught.value.message
     assert "doctor" in (caught.value.hint or "")
-    for name in ("public.open", "public.v", "public.clo ", "public.child"):
-        assert name in text
-    for name in ("sed.", "hidden.t", "public.parent "):
-        assert name not in text
+    text = as_sql(definitions, tool)
+    for name in ("TABLE public.open", "VIEW public.v", "TABLE public.clo ", "TABLE public.child"):
+        assert f"CREATE {name}" in text
+    for name in ('public."clo""sed', "hidden.t", "public.parent "):
+        assert f"CREATE TABLE {name}" not in text
+    target = make_database(major=major)
+    command = [str(tool.path.with_name("pg_restore")), "-d", target.dsn]
+    restored = subprocess.run(command, input=definitions.archive, capture_output=True, check=False)
+    failed = [
+        line for line in restored.stderr.decode().splitlines() if "pg_restore: error: could not" in line
+    ]
+    assert failed == [
+        'pg_restore: error: could not execute query: ERROR:  relation "public.parent" does not exist'
+    ]
+    assert target.rows("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(3,)]
 
 
 def test_a_queued_exclusive_lock_makes_definitions_wait_and_then_fail(database: Database) -> None:
@@ -147,7 +158,7 @@ def test_stopping_ends_pg_dump(database: Database) -> None:
             dump(found, lock_timeout_seconds=60.0, stop=stop)
         assert time.monotonic() - began < 10
     altering.join()
-    busy = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdfast/definitions' AND pid <> pg_backend_pid() AND datname = current_database()"
+    busy = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdfast/definitions'"
     deadline = time.monotonic() + 10
     while database.rows(busy) != [(0,)]:
         assert time.monotonic() < deadline

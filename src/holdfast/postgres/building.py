@@ -6,13 +6,15 @@ entry's tablespace), and when one fails, the error names the entry and the state
 
 from __future__ import annotations
 
+import contextlib
 import re
+import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from holdfast.domain.errors import HoldfastError, RestoreFailedError
-from holdfast.postgres.archive import Archive, Entry
+from holdfast.postgres.archive import Entry
 from holdfast.postgres.failures import sqlstate_of
 from holdfast.postgres.loading import Worker
 from holdfast.postgres.names import quote
@@ -23,15 +25,55 @@ _SHOWN_CHARACTERS = 400
 _METHOD = re.compile(r"\bUSING\s+(\w+)\s*\(", re.IGNORECASE)
 
 # Seconds of building for each second of loading the table's rows: enough to tell long from short.
-_WEIGHTS = {"gin": 2.5, "gist": 1.5, "spgist": 1.0, "hnsw": 6.0, "ivfflat": 3.0, "brin": 0.1, "hash": 0.3}
-_BTREE_WEIGHT = 0.3
+_WEIGHTS = {"gin": 1.2, "gist": 1.5, "spgist": 1.0, "hnsw": 6.0, "ivfflat": 3.0, "brin": 0.1, "hash": 0.3}
+_BTREE_WEIGHT = 0.2
+
+_NAME = r'(?:[\w$]+|"(?:[^"]|"")+")'
+_LIST = r'\((?:[\w$]+|"(?:[^"]|"")+"|, )+\)'
+_FOREIGN_KEY = re.compile(
+    rf"(?P<table>ALTER TABLE ONLY {_NAME}\.{_NAME})\n"
+    rf"    ADD CONSTRAINT (?P<name>{_NAME}) (?P<rest>FOREIGN KEY .*);\n",
+    re.DOTALL,
+)
+_UNIQUE = re.compile(
+    rf"ALTER TABLE ONLY (?P<table>{_NAME}\.{_NAME})\n"
+    rf"    ADD CONSTRAINT (?P<name>{_NAME}) (?P<kind>PRIMARY KEY|UNIQUE)(?P<nulls> NULLS NOT DISTINCT)?"
+    rf" (?P<columns>{_LIST})(?P<include> INCLUDE {_LIST})?(?P<options> WITH \([^()]*\))?"
+    r"(?P<deferrable>(?: DEFERRABLE)?(?: INITIALLY DEFERRED)?);\n(?P<more>.*)",
+    re.DOTALL,
+)
+
+
+@dataclass(slots=True)
+class Crowd:
+    """How many of a restore's workers are at work. `jobs` bounds the server's processes too: an index is built by
+    several at once only while other workers have nothing to do."""
+
+    jobs: int
+    server_limit: int
+    _busy: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextlib.contextmanager
+    def joined(self) -> Iterator[None]:
+        with self._lock:
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy -= 1
+
+    @property
+    def idle(self) -> int:
+        return max(0, min(self.server_limit, self.jobs - self._busy))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Builder:
     """Runs entries' definitions. `tablespaces`: whether the archive's are on this server."""
 
-    archive: Archive
+    crowd: Crowd
     tablespaces: bool
 
     def build(self, worker: Worker, entries: Sequence[Entry]) -> None:
@@ -49,7 +91,7 @@ class Builder:
 
     def script(self, entries: Sequence[Entry]) -> str:
         """The statements, to be sent as one: the server makes one transaction of it."""
-        lines: list[str] = []
+        lines = [f"SET max_parallel_maintenance_workers = {self.crowd.idle};"]
         current: str | None = None
         for entry in entries:
             place = entry.tablespace if self.tablespaces else None
@@ -84,20 +126,33 @@ def weight(entry: Entry) -> float:
     return _WEIGHTS.get(method[1].lower(), _BTREE_WEIGHT) if method else _BTREE_WEIGHT
 
 
-def in_two_steps(entry: Entry) -> tuple[str, str] | None:
+def foreign_key_steps(entry: Entry) -> tuple[str, str] | None:
     """A foreign key as ADD … NOT VALID and VALIDATE: the second step lets other sessions check other keys of the
     same tables. None where the entry's text is not exactly what pg_dump writes, or must not be split.
     """
-    found = re.fullmatch(
-        r'(?P<table>ALTER TABLE ONLY (?:[\w$]+|"(?:[^"]|"")+")\.(?:[\w$]+|"(?:[^"]|"")+"))\n'
-        r'    ADD CONSTRAINT (?P<name>[\w$]+|"(?:[^"]|"")+") (?P<rest>FOREIGN KEY .*);\n',
-        entry.definition,
-        re.DOTALL,
-    )
+    found = _FOREIGN_KEY.fullmatch(entry.definition)
     if found is None or re.search(r"\bNOT (VALID|ENFORCED)\b", found["rest"]):
         return None
     added = f"{found['table']}\n    ADD CONSTRAINT {found['name']} {found['rest']} NOT VALID;\n"
     return added, f"{found['table']} VALIDATE CONSTRAINT {found['name']};\n"
+
+
+def constraint_steps(entry: Entry) -> tuple[str, str] | None:
+    """A primary key or unique constraint as CREATE UNIQUE INDEX, which shares the table with the builds of other
+    indexes, and ADD … USING INDEX, which has it alone but for a moment. None where that cannot be done.
+    """
+    found = _UNIQUE.fullmatch(entry.definition)
+    if found is None:
+        return None
+    create = (
+        f"CREATE UNIQUE INDEX {found['name']} ON {found['table']} USING btree {found['columns']}"
+        f"{found['include'] or ''}{found['nulls'] or ''}{found['options'] or ''};\n"
+    )
+    adopt = (
+        f"ALTER TABLE ONLY {found['table']}\n    ADD CONSTRAINT {found['name']} {found['kind']} "
+        f"USING INDEX {found['name']}{found['deferrable']};\n{found['more']}"
+    )
+    return create, adopt
 
 
 def shorten(statement: str) -> str:

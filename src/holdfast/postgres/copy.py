@@ -14,17 +14,20 @@ from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-from holdfast.domain.errors import HoldfastError, SourceLostError
+from holdfast.domain.errors import HoldfastError, SourceLostError, UnreachableError
 from holdfast.domain.ranges import PageRange
 from holdfast.domain.tables import QualifiedName, Table
 from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.connection import READING
+from holdfast.postgres.failures import sqlstate_of
 from holdfast.postgres.names import literal, qualified, quote
 from holdfast.postgres.wire import Wire, open_wire
 
 Result = TypeVar("Result")
 
 LOCKS_PER_STATEMENT = 500
+# Invalid, or (since 17) undefined.
+_NO_SUCH_SNAPSHOT = ("22023", "42704")
 _WHERE = re.compile(r"^\s*WHERE\b", re.IGNORECASE)
 
 
@@ -148,7 +151,14 @@ class RangeReader:
         statement = "ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         if self._spec.exported is not None:
             statement += f"; SET TRANSACTION SNAPSHOT {literal(self._spec.exported)}"
-        self._wire.execute(statement)
+        try:
+            self._wire.execute(statement)
+        except UnreachableError as error:
+            if sqlstate_of(error.__cause__) in _NO_SUCH_SNAPSHOT:
+                raise SourceLostError(
+                    f"the snapshot to read under is gone: {error.message}", hint="run it again"
+                ) from error
+            raise
         self._begun = True
 
 

@@ -184,9 +184,7 @@ def complaints(said: str) -> list[Complaint]:
     return found
 
 
-def _failure(
-    found: Sequence[Complaint], said: str, entries: Iterable[Entry], *, doing: str
-) -> HoldfastError:
+def _failure(found: Sequence[Complaint], said: str, entries: Iterable[Entry], *, doing: str) -> HoldfastError:
     if not found:
         return RestoreFailedError(f"{doing} failed: pg_restore said {said.strip() or 'nothing'!r}")
     first = found[0]

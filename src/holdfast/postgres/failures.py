@@ -63,7 +63,7 @@ _REFUSALS = (
 )
 
 
-def sqlstate_of(error: BaseException) -> str:
+def sqlstate_of(error: BaseException | None) -> str:
     """The five characters of a server's error, from either driver; empty if there are none."""
     state = getattr(error, "sqlstate", None)
     return state if isinstance(state, str) else ""

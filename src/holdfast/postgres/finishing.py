@@ -23,6 +23,7 @@ from holdfast.postgres.target import failed
 # Each object holds a lock until its transaction ends, and a default server has 6400 of them for everybody.
 PER_TRANSACTION = 200
 ANALYZED_TOGETHER = 50
+ANALYZED_ALONE_BYTES = 4 * 1024 * 1024
 DATABASE = ':"database"'
 
 

@@ -24,11 +24,12 @@ from holdfast.domain.events import Listener, PhaseBegan, TierReadable, ignore
 from holdfast.domain.tables import QualifiedName, SequenceValue, Tier
 from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.archive import Archive, ArchiveError, Entry
-from holdfast.postgres.building import Builder
+from holdfast.postgres.building import Builder, Crowd
 from holdfast.postgres.connection import Connection, connect
 from holdfast.postgres.data_only import DataOnly, in_order
 from holdfast.postgres.definitions import DefinitionWriter
 from holdfast.postgres.finishing import (
+    ANALYZED_ALONE_BYTES,
     ANALYZED_TOGETHER,
     DatabaseStatements,
     analyze,
@@ -133,7 +134,8 @@ class Rebuild:
         self._warnings += writer.restore(
             phases.definitions, doing="restoring definitions", stop=self.interrupted
         )
-        self._load_and_build(archive, phases, Builder(archive=archive, tablespaces=tablespaces))
+        crowd = Crowd(max(self.plan.jobs, 1), facts.parallel_maintenance_workers)
+        self._load_and_build(archive, phases, Builder(crowd=crowd, tablespaces=tablespaces))
         self._phase("restoring triggers, policies and grants")
         self._warnings += writer.restore(
             phases.rest, doing="restoring triggers, policies and grants", stop=self.interrupted
@@ -223,7 +225,7 @@ class Rebuild:
             extension_order=self._extension_order() if whole else (),
         )
         graph.add_all(phases)
-        tasks = [*self._announcing(graph), *(self._large_objects() if whole else ())]
+        tasks = [*self._announcing(graph, builder.crowd), *(self._large_objects() if whole else ())]
         try:
             self._run(tasks, stopping)
         finally:
@@ -258,16 +260,19 @@ class Rebuild:
             for number, supply in enumerate(self.plan.large_objects)
         ]
 
-    def _announcing(self, graph: RestoreGraph) -> list[Task[Worker]]:
+    def _announcing(self, graph: RestoreGraph, crowd: Crowd) -> list[Task[Worker]]:
         """The graph's tasks, each of which counts down its tier and announces it when it was the last."""
         left: dict[Tier, int] = {}
         for tier in graph.tiers.values():
             left[tier] = left.get(tier, 0) + 1
         lock = threading.Lock()
 
-        def counted(task: Task[Worker], tier: Tier) -> Callable[[Worker], None]:
+        def counted(task: Task[Worker], tier: Tier | None) -> Callable[[Worker], None]:
             def run(worker: Worker) -> None:
-                task.run(worker)
+                with crowd.joined():
+                    task.run(worker)
+                if tier is None:
+                    return
                 with lock:
                     left[tier] -= 1
                     if left[tier]:
@@ -278,10 +283,7 @@ class Rebuild:
 
             return run
 
-        return [
-            replace(task, run=counted(task, graph.tiers[task.key])) if task.key in graph.tiers else task
-            for task in graph.tasks
-        ]
+        return [replace(task, run=counted(task, graph.tiers.get(task.key))) for task in graph.tasks]
 
     def _what_follows(self, selection: Selection) -> tuple[Sequence[SequenceValue], Sequence[QualifiedName]]:
         """The sequences and materialized views that are there to be filled."""
@@ -323,17 +325,20 @@ class Rebuild:
             for child, top in members.items()
             if top not in foreign
         }
-        tiers: dict[QualifiedName, int] = dict.fromkeys(views, Tier.NORMAL.rank)
+        sizes: dict[QualifiedName, int] = dict.fromkeys(views, ANALYZED_ALONE_BYTES)
         for table in self.plan.tables:
             if table.rows:
                 name = tops.get(table.name, table.name)
-                tiers[name] = min(table.tier.rank, tiers.get(name, table.tier.rank))
-        tasks: list[Task[Worker]] = []
-        for rank in sorted(set(tiers.values())):
-            names = [name for name, its_rank in tiers.items() if its_rank == rank]
-            for start in range(0, len(names), ANALYZED_TOGETHER):
-                batch = names[start : start + ANALYZED_TOGETHER]
-                tasks.append(Task(key=("analyze", batch[0]), run=partial(analyze, tables=batch, warnings=self._warnings), rank=rank))
+                sizes[name] = sizes.get(name, 0) + table.plain_bytes
+        alone = [[name] for name, size in sizes.items() if size >= ANALYZED_ALONE_BYTES]
+        small = [name for name, size in sizes.items() if size < ANALYZED_ALONE_BYTES]
+        batches = [
+            small[start : start + ANALYZED_TOGETHER] for start in range(0, len(small), ANALYZED_TOGETHER)
+        ]
+        tasks = [
+            Task(key=batch[0], run=partial(analyze, tables=batch, warnings=self._warnings), cost=cost)
+            for batch, cost in ((batch, sum(sizes[name] for name in batch)) for batch in [*alone, *batches])
+        ]
         self._run(tasks, threading.Event())
 
     def _restore_settings(self, worker: Worker) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 
 from holdfast.domain.tables import QualifiedName, Tier
 from holdfast.postgres.archive import Archive, Entry
-from holdfast.postgres.building import Builder, in_two_steps, weight
+from holdfast.postgres.building import Builder, constraint_steps, foreign_key_steps, weight
 from holdfast.postgres.loading import FREEZE_FROM_BYTES, Loader, SplitLoad, Worker
 from holdfast.postgres.rebuild_plan import RebuildPlan, TableLoad
 from holdfast.postgres.selection import Phases, families, name_of
@@ -24,7 +24,10 @@ BATCH_ENTRIES = 200
 BATCH_BYTES = 8 * 1024 * 1024
 SPLIT_FROM_BYTES = 64 * 1024 * 1024
 TWO_STEPS_FROM_BYTES = 32 * 1024 * 1024
-BYTES_PER_SECOND = 50e6
+BYTES_PER_SECOND = 45e6
+# A table whose rows and longest build take nearly as long as everything divided by the workers is loaded by
+# several of them.
+LONG_SHARE = 0.85
 FOREIGN_KEYS_RANK = len(Tier)
 
 Key = Hashable
@@ -54,6 +57,7 @@ class RestoreGraph:
     # Rows
 
     def _add_loads(self, index: _Index, phases: Phases) -> None:
+        shares = _Shares.of(index, phases.builds, self.plan)
         via_root: dict[QualifiedName, list[TableLoad]] = {}
         extension: dict[QualifiedName, TableLoad] = {}
         small: dict[Tier, list[TableLoad]] = {}
@@ -65,7 +69,7 @@ class RestoreGraph:
             elif table.plain_bytes < FREEZE_FROM_BYTES:
                 small.setdefault(table.tier, []).append(table)
             else:
-                self._add_big(index, table)
+                self._add_big(index, table, shares)
         for root, tables in via_root.items():
             self._add_through(index, root, tables)
         if extension:
@@ -75,9 +79,9 @@ class RestoreGraph:
             for batch in _batches(small[tier], own):
                 self._add_batch(index, tier, batch, own)
 
-    def _add_big(self, index: _Index, table: TableLoad) -> None:
+    def _add_big(self, index: _Index, table: TableLoad, shares: _Shares) -> None:
         locks = index.locks(table.name)
-        streams = self._streams(table)
+        streams = self._streams(table, shares)
         cost = table.plain_bytes / BYTES_PER_SECOND
         if streams < 2:
             key: Key = ("load", table.name)
@@ -101,11 +105,9 @@ class RestoreGraph:
             )
         self._loads[table.name] = frozenset(keys)
 
-    def _streams(self, table: TableLoad) -> int:
-        """More than one only for a table bigger than its fair share: it would still load when all else is done."""
-        total = sum(item.plain_bytes for item in self.plan.tables)
-        fair = total / max(self.plan.jobs, 1)
-        if self.plan.keep_order or table.plain_bytes <= max(fair, SPLIT_FROM_BYTES):
+    def _streams(self, table: TableLoad, shares: _Shares) -> int:
+        """More than one only for a table that would still be at it when all else is done."""
+        if self.plan.keep_order or table.plain_bytes < SPLIT_FROM_BYTES or not shares.is_long(table):
             return 1
         return min(self.plan.jobs, len(table.parts))
 
@@ -162,21 +164,34 @@ class RestoreGraph:
         for entry in entries:
             tables = index.tables_of(entry)
             bytes_ = max((index.size(name) for name in tables), default=0)
-            exclusive, shared = index.build_locks(entry)
-            task = Task(
-                key=("build", entry.id),
-                run=partial(_build, self.builder, [entry]),
-                cost=weight(entry) * bytes_ / BYTES_PER_SECOND,
-                after=self._needs(entry, tables),
-                exclusive=exclusive,
-                shared=shared - exclusive,
-            )
-            tier = min((index.tier(name) for name in tables), key=lambda tier: tier.rank, default=Tier.NORMAL)
-            self._add(task, tier)
-            self._entry_task[entry.id] = task.key
+            steps = constraint_steps(entry) if bytes_ >= TWO_STEPS_FROM_BYTES else None
+            if steps is None or not all(name in index.loads for name in tables):
+                self._add_build(index, entry, ("build", entry.id), bytes_)
+                continue
+            create = replace(entry, definition=steps[0], kind="INDEX")
+            self._add_build(index, create, ("create", entry.id), bytes_)
+            adopt = replace(entry, definition=steps[1])
+            self._add_build(index, adopt, ("build", entry.id), 0)
+
+    def _add_build(self, index: _Index, entry: Entry, key: Key, bytes_: int) -> None:
+        tables = index.tables_of(entry)
+        exclusive, shared = index.build_locks(entry)
+        task = Task(
+            key=key,
+            run=partial(_build, self.builder, [entry]),
+            cost=weight(entry) * bytes_ / BYTES_PER_SECOND,
+            after=self._needs(entry, tables),
+            exclusive=exclusive,
+            shared=shared - exclusive,
+        )
+        tier = min((index.tier(name) for name in tables), key=lambda tier: tier.rank, default=Tier.NORMAL)
+        self._add(task, tier)
+        self._entry_task[entry.id] = key
 
     def _needs(self, entry: Entry, tables: Iterable[QualifiedName]) -> frozenset[Key]:
-        needs = {self._entry_task[other] for other in entry.dependencies if other in self._entry_task}
+        needs = {
+            self._entry_task[other] for other in (entry.id, *entry.dependencies) if other in self._entry_task
+        }
         for name in tables:
             needs |= self._loads.get(name, frozenset())
         return frozenset(needs)
@@ -187,7 +202,7 @@ class RestoreGraph:
         small: list[Entry] = []
         for entry in entries:
             tables = index.tables_of(entry)
-            steps = in_two_steps(entry)
+            steps = foreign_key_steps(entry)
             bytes_ = max((index.size(name) for name in tables), default=0)
             if bytes_ < TWO_STEPS_FROM_BYTES:
                 small.append(entry)
@@ -244,6 +259,32 @@ class RestoreGraph:
     def _add(self, task: Task[Worker], tier: Tier) -> None:
         self.tiers[task.key] = tier
         self.tasks.append(replace(task, rank=tier.rank))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shares:
+    """What each table takes from its first row to its longest build, against what all take together."""
+
+    seconds: Mapping[QualifiedName, float]
+    each: float
+
+    @classmethod
+    def of(cls, index: _Index, builds: Iterable[Entry], plan: RebuildPlan) -> _Shares:
+        loading = {table.name: table.plain_bytes / BYTES_PER_SECOND for table in plan.tables}
+        longest: dict[QualifiedName, float] = {}
+        total = sum(loading.values())
+        for entry in builds:
+            for name in index.tables_of(entry):
+                seconds = weight(entry) * loading.get(name, 0.0)
+                longest[name] = max(seconds, longest.get(name, 0.0))
+                total += seconds
+        return cls(
+            seconds={name: seconds + longest.get(name, 0.0) for name, seconds in loading.items()},
+            each=total / max(plan.jobs, 1),
+        )
+
+    def is_long(self, table: TableLoad) -> bool:
+        return self.seconds[table.name] > LONG_SHARE * self.each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

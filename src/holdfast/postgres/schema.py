@@ -53,7 +53,11 @@ _FAILURES: tuple[tuple[str, type[HoldfastError], str], ...] = (
         UnreachableError,
         "raise max_locks_per_transaction on the server, or leave schemas out",
     ),
-    (r"invalid snapshot identifier|could not import.*snapshot", SourceLostError, "run it again"),
+    (
+        r"invalid snapshot identifier|snapshot .* does not exist|could not import.*snapshot",
+        SourceLostError,
+        "run it again",
+    ),
     (
         r"server closed the connection|terminating connection|connection to server .* failed",
         SourceLostError,

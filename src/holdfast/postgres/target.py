@@ -17,7 +17,7 @@ import psycopg
 from holdfast.domain.errors import HoldfastError, LackingRightsError, RefusedError, UnreachableError
 from holdfast.domain.manifest import DatabaseFacts
 from holdfast.postgres.address import ServerAddress
-from holdfast.postgres.connection import Connection, conninfo_for, connect, settings_statement
+from holdfast.postgres.connection import Connection, connect, conninfo_for, settings_statement
 from holdfast.postgres.failures import is_lost, refusal, sqlstate_of, translate
 from holdfast.postgres.names import literal, quote
 from holdfast.postgres.queries import query
@@ -48,7 +48,8 @@ class Tolerated:
 class TargetFacts:
     """A database that is ready to be restored into. `comment` is the one it has now.
 
-    `maintenance_memory_bytes` is what all index builds together may take, judged from the server's settings.
+    `maintenance_memory_bytes` is what all index builds together may take, judged from the server's settings;
+    `parallel_maintenance_workers` how many processes beside its own one build may have.
     """
 
     server_version: int
@@ -56,6 +57,7 @@ class TargetFacts:
     collate: str | None
     comment: str | None
     maintenance_memory_bytes: int
+    parallel_maintenance_workers: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +177,7 @@ class Target:
             row = connection.execute(query("target_facts", connection.info.server_version)).fetchone()
             if row is None:
                 raise UnreachableError(f"{self.address.display()} does not know its own database")
-            version, standby, read_only, own_encoding, collate, comment, shared, maintenance = row
+            version, standby, read_only, own_encoding, collate, comment, shared, maintenance, parallel = row
             self._check_server(version, source_version, standby=standby, read_only=read_only)
             self._check_encoding(own_encoding, encoding or own_encoding)
             marker = read_marker(connection)
@@ -189,6 +191,7 @@ class Target:
             collate=collate,
             comment=comment,
             maintenance_memory_bytes=max(LEAST_MAINTENANCE_BYTES, 2 * shared, maintenance),
+            parallel_maintenance_workers=parallel,
         )
 
     def _check_server(self, version: int, source_version: int, *, standby: bool, read_only: bool) -> None:

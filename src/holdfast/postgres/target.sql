@@ -7,7 +7,8 @@ SELECT current_setting('server_version_num')::int AS server_version,
        d.datcollate AS collate,
        pg_catalog.shobj_description(d.oid, 'pg_database') AS comment,
        pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers')) AS shared_buffers,
-       pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')) AS maintenance_work_mem
+       pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')) AS maintenance_work_mem,
+       pg_catalog.current_setting('max_parallel_maintenance_workers')::int AS parallel_maintenance_workers
   FROM pg_catalog.pg_database d
  WHERE d.datname = pg_catalog.current_database()
 
