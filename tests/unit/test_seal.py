@@ -315,7 +315,7 @@ def test_raw_content_is_bounded_as_well() -> None:
 
 def test_a_plaintext_is_held_once() -> None:
     """Sealing takes about the blob's memory beside the plaintext, opening about the plaintext's."""
-    plaintext = mixed_text(8_000_000)
+    plaintext = mixed_text(24_000_000)
     tracemalloc.start()
     try:
         blob = SEALER.seal_checked(CHUNK, plaintext)

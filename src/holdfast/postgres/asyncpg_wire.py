@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 import asyncpg
@@ -25,6 +25,7 @@ except ImportError:  # where there is no uvloop (Windows), at half the speed
     from asyncio import new_event_loop  # type: ignore[assignment]
 
 Result = TypeVar("Result")
+Output = Callable[[bytes], Coroutine[Any, Any, None]]
 
 _CLOSE_SECONDS = 5.0
 _FOREIGN = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, EOFError)
@@ -83,6 +84,29 @@ class AsyncpgWire:
         return [tuple(record) for record in records]
 
     def copy_out(self, query: str, *, encoding: str, sink: Sink, doing: str) -> int:
+        def copying(output: Output) -> Coroutine[Any, Any, str]:
+            return self._open_connection().copy_from_query(
+                query, output=output, format="text", encoding=encoding
+            )
+
+        return self._hand_out(copying, sink, doing)
+
+    def copy_table_out(
+        self, name: QualifiedName, columns: Sequence[str], *, encoding: str, sink: Sink, doing: str
+    ) -> int:
+        def copying(output: Output) -> Coroutine[Any, Any, str]:
+            return self._open_connection().copy_from_table(
+                name.name,
+                schema_name=name.schema,
+                columns=columns,
+                output=output,
+                format="text",
+                encoding=encoding,
+            )
+
+        return self._hand_out(copying, sink, doing)
+
+    def _hand_out(self, copying: Callable[[Output], Coroutine[Any, Any, str]], sink: Sink, doing: str) -> int:
         remainder = b""
 
         async def pass_on(data: bytes) -> None:
@@ -97,10 +121,7 @@ class AsyncpgWire:
             except BaseException as error:
                 raise _ForeignError(error) from error
 
-        copying = self._open_connection().copy_from_query(
-            query, output=pass_on, format="text", encoding=encoding
-        )
-        rows = rows_counted(self._run(copying, doing))
+        rows = rows_counted(self._run(copying(pass_on), doing))
         if remainder:
             raise translate(EOFError("the last row has no end"), self._address, doing=doing)
         return rows

@@ -28,6 +28,10 @@ _METHOD = re.compile(r"\bUSING\s+(\w+)\s*\(", re.IGNORECASE)
 _WEIGHTS = {"gin": 1.2, "gist": 1.5, "spgist": 1.0, "hnsw": 6.0, "ivfflat": 3.0, "brin": 0.1, "hash": 0.3}
 _BTREE_WEIGHT = 0.2
 
+# GIN collects its keys in a tree in memory; one that outgrows the processor's caches is slower (measured: 12.2 s
+# with 64 MB, 20 s with 512 MB), while a sort for a btree gains from all the memory there is.
+GIN_MEMORY_BYTES = 64 * 1024 * 1024
+
 _NAME = r'(?:[\w$]+|"(?:[^"]|"")+")'
 _LIST = r'\((?:[\w$]+|"(?:[^"]|"")+"|, )+\)'
 _FOREIGN_KEY = re.compile(
@@ -71,9 +75,11 @@ class Crowd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Builder:
-    """Runs entries' definitions. `tablespaces`: whether the archive's are on this server."""
+    """Runs entries' definitions. `tablespaces`: whether the archive's are on this server. `memory_bytes` is what
+    one build may take."""
 
     crowd: Crowd
+    memory_bytes: int
     tablespaces: bool
 
     def build(self, worker: Worker, entries: Sequence[Entry]) -> None:
@@ -93,11 +99,16 @@ class Builder:
         """The statements, to be sent as one: the server makes one transaction of it."""
         lines = [f"SET max_parallel_maintenance_workers = {self.crowd.idle};"]
         current: str | None = None
+        granted = 0
         for entry in entries:
             place = entry.tablespace if self.tablespaces else None
             if place is not None and place != current:
                 lines.append(f"SET default_tablespace = {quote(place) if place else chr(39) * 2};")
                 current = place
+            memory = min(self.memory_bytes, GIN_MEMORY_BYTES) if method(entry) == "gin" else self.memory_bytes
+            if memory != granted:
+                lines.append(f"SET maintenance_work_mem = '{memory // 1024}kB';")
+                granted = memory
             lines.append(entry.definition)
         return "\n".join(lines)
 
@@ -118,12 +129,15 @@ class Builder:
             return
 
 
+def method(entry: Entry) -> str:
+    """The access method of an index or of the index behind a constraint."""
+    found = _METHOD.search(entry.definition)
+    return found[1].lower() if found else "btree"
+
+
 def weight(entry: Entry) -> float:
     """How long the build takes, as a share of the time that loading the table's rows took."""
-    if entry.kind == "INDEX ATTACH":
-        return 0.0
-    method = _METHOD.search(entry.definition)
-    return _WEIGHTS.get(method[1].lower(), _BTREE_WEIGHT) if method else _BTREE_WEIGHT
+    return 0.0 if entry.kind == "INDEX ATTACH" else _WEIGHTS.get(method(entry), _BTREE_WEIGHT)
 
 
 def foreign_key_steps(entry: Entry) -> tuple[str, str] | None:

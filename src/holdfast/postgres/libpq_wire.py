@@ -45,7 +45,15 @@ class LibpqWire:
             return self._connection.execute(sql).fetchall()
 
     def copy_out(self, query: str, *, encoding: str, sink: Sink, doing: str) -> int:
-        statement = f"COPY ({query}) TO STDOUT (FORMAT text, ENCODING {literal(encoding)})"
+        return self._hand_out(f"({query})", encoding, sink, doing)
+
+    def copy_table_out(
+        self, name: QualifiedName, columns: Sequence[str], *, encoding: str, sink: Sink, doing: str
+    ) -> int:
+        return self._hand_out(f"{qualified(name)} ({', '.join(map(quote, columns))})", encoding, sink, doing)
+
+    def _hand_out(self, what: str, encoding: str, sink: Sink, doing: str) -> int:
+        statement = f"COPY {what} TO STDOUT (FORMAT text, ENCODING {literal(encoding)})"
         with self._translating(doing), self._connection.cursor() as cursor:
             with cursor.copy(statement) as copy:
                 piece = bytearray()

@@ -27,7 +27,7 @@ FREEZE_FROM_BYTES = 1024 * 1024
 _CANCEL_SECONDS = 5.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Worker:
     """One thread's connection to the target, opened when first needed; `cancel` may come from any thread."""
 

@@ -2,7 +2,8 @@
 
 Order: roles; definitions without grants; rows, with each table's indexes and constraints as soon as its rows are
 in; foreign keys; all other definitions and the grants; the database's settings; sequences, materialized
-views, statistics; event triggers, which would fire on everything else, in the transaction that takes the mark away.
+views, statistics; event triggers, which would fire on everything else, in the transaction that takes the mark
+away.
 
 Invariant: the mark of incompleteness stands from before the first change until the transaction that ends the
 restore. Whatever fails, the target keeps it, and the failure names the table or the statement.
@@ -53,6 +54,7 @@ from holdfast.postgres.selection import (
     sort_phases,
 )
 from holdfast.postgres.target import (
+    MOST_MAINTENANCE_BYTES,
     Target,
     TargetFacts,
     connect_as_user,
@@ -134,8 +136,12 @@ class Rebuild:
         self._warnings += writer.restore(
             phases.definitions, doing="restoring definitions", stop=self.interrupted
         )
-        crowd = Crowd(max(self.plan.jobs, 1), facts.parallel_maintenance_workers)
-        self._load_and_build(archive, phases, Builder(crowd=crowd, tablespaces=tablespaces))
+        builder = Builder(
+            crowd=Crowd(self._jobs, facts.parallel_maintenance_workers),
+            memory_bytes=self._memory_each(facts),
+            tablespaces=tablespaces,
+        )
+        self._load_and_build(archive, phases, builder)
         self._phase("restoring triggers, policies and grants")
         self._warnings += writer.restore(
             phases.rest, doing="restoring triggers, policies and grants", stop=self.interrupted
@@ -387,19 +393,26 @@ class Rebuild:
 
     # Workers
 
+    @property
+    def _jobs(self) -> int:
+        return max(self.plan.jobs, 1)
+
+    def _memory_each(self, facts: TargetFacts) -> int:
+        total = self.plan.maintenance_memory_bytes or facts.maintenance_memory_bytes
+        return min(total // self._jobs, MOST_MAINTENANCE_BYTES)
+
     @contextmanager
     def _connected(self, facts: TargetFacts) -> Iterator[None]:
         """Workers for all of it; every connection reaches the very server that was examined."""
         with connect(self.address, application_name="holdfast/restore", purpose="target") as connection:
             self.address = self.address.pinned(connection)
-        memory = self.plan.maintenance_memory_bytes or facts.maintenance_memory_bytes
         open_one = partial(
             connect_for_restore,
             self.address,
             snapshot=self.plan.snapshot,
-            maintenance_memory_bytes=memory // max(self.plan.jobs, 1),
+            maintenance_memory_bytes=self._memory_each(facts),
         )
-        self._workers = [Worker(self.address, open_one) for _ in range(max(self.plan.jobs, 1))]
+        self._workers = [Worker(self.address, open_one) for _ in range(self._jobs)]
         try:
             yield
         finally:

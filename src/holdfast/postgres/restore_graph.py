@@ -25,9 +25,9 @@ BATCH_BYTES = 8 * 1024 * 1024
 SPLIT_FROM_BYTES = 64 * 1024 * 1024
 TWO_STEPS_FROM_BYTES = 32 * 1024 * 1024
 BYTES_PER_SECOND = 45e6
-# A table whose rows and longest build take nearly as long as everything divided by the workers is loaded by
-# several of them.
-LONG_SHARE = 0.85
+# A table whose rows and longest build take longer than everything divided by the workers is loaded by several of
+# them, at the price that its rows do not come frozen.
+LONG_SHARE = 1.0
 FOREIGN_KEYS_RANK = len(Tier)
 
 Key = Hashable

@@ -63,10 +63,10 @@ class RoleWriter:
         lacking = [role for role in refused if role.name in needed]
         if lacking:
             names = ", ".join(role.name for role in lacking)
+            statements = "; ".join(f"CREATE ROLE {quote(role.name)}" for role in lacking)
             raise LackingRightsError(
                 f"the definitions refer to roles that {self.address.display()} lacks and may not create: {names}",
-                hint=f"as an administrator run {'; '.join(f'CREATE ROLE {quote(role.name)}' for role in lacking)}, "
-                "or restore with --no-owner and --no-acl",
+                hint=f"as an administrator run {statements}, or restore with --no-owner and --no-acl",
             )
         for role in refused:
             statement = _creation(role, role.options)

@@ -290,7 +290,7 @@ def connect_for_restore(
     """A connection that writes: what it commits is flushed by the restore's last transaction."""
     settings = {
         "synchronous_commit": "off",
-        "maintenance_work_mem": f"{min(maintenance_memory_bytes, MOST_MAINTENANCE_BYTES) // 1024}kB",
+        "maintenance_work_mem": f"{maintenance_memory_bytes // 1024}kB",
         "check_function_bodies": "off",
         "default_transaction_isolation": "read committed",
         "default_transaction_read_only": "off",

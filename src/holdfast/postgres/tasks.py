@@ -199,7 +199,7 @@ class _Run(Generic[Worker]):
 
     def _finish(self, worker: Worker, task: Task[Worker], error: BaseException | None) -> None:
         with self._changed:
-            self._busy.remove(worker)
+            self._busy = [other for other in self._busy if other is not worker]
             self._exclusive -= task.exclusive
             self._shared.subtract(task.shared)
             if error is not None:

@@ -46,7 +46,7 @@ class NotForThisSecretError(Exception):
 class Argon2:
     """The cost of guessing a passphrase. The default and its reasons: docs/decisions/passphrase-cost.md."""
 
-    memory_kib: int = 128 * 1024
+    memory_kib: int = 64 * 1024
     passes: int = 3
     lanes: int = 4
 
