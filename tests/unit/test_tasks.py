@@ -145,8 +145,7 @@ def test_an_interruption_stops_within_seconds() -> None:
 def test_impossible_orders_are_refused(tasks: list[tuple[str, str | None]], said: str) -> None:
     """Circles, unknown names and double names are mistakes of ours, found before anything runs."""
     built: list[Task[int]] = [
-        Task(key=key, run=lambda _: None, after=frozenset({after} if after else ()))
-        for key, after in tasks
+        Task(key=key, run=lambda _: None, after=frozenset({after} if after else ())) for key, after in tasks
     ]
     with pytest.raises(ValueError, match=said):
         run(built)

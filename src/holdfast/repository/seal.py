@@ -43,7 +43,9 @@ MAX_PLAIN_BYTES: Final = 8 * 1024**3
 
 _HEADER = struct.Struct("<4sBBBBIIQ32s32s")
 _NONCE = bytes(12)
-_ONE_SHOT_BYTES = 8 * 1024 * 1024  # most chunks seal to less; beyond, a second buffer costs more than it saves
+_ONE_SHOT_BYTES = (
+    8 * 1024 * 1024
+)  # most chunks seal to less; beyond, a second buffer costs more than it saves
 
 
 class ObjectType(enum.IntEnum):

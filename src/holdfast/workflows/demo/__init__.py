@@ -42,7 +42,7 @@ CHANGES = (
        select timestamptz '2026-11-10' + i * interval '1 second', 'view', jsonb_build_object('new', i)
        from generate_series(1, 3000) i""",
     "update shop.orders set status = 'paid' where id > 149000 and status = 'new'",
-    "delete from shop.events where user_id = md5('user7')::uuid and at < '2026-10-10'",
+    "delete from shop.events where user_id = md5('user7')::uuid and at < '2026-10-02'",
     "refresh materialized view shop.sales",
 )
 

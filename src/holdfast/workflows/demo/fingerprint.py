@@ -17,8 +17,8 @@ where c.relkind in ('r', 'm') and n.nspname !~ '^pg_' and n.nspname <> 'informat
 # Text of definitions, as the server itself prints them, by what they belong to.
 _DEFINITIONS = """
 select 'column ' || c.oid::regclass || '.' || a.attname,
-       format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull || ' ' || a.attidentity::text || a.attgenerated::text
-       || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
+       format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull
+       || ' ' || a.attidentity::text || a.attgenerated::text || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
 from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
 where c.relnamespace = 'shop'::regnamespace and c.relkind in ('r', 'p', 'v', 'm')
