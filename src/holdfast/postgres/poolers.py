@@ -6,6 +6,8 @@ give each transaction to whichever server connection is free: settings leak, and
 
 from __future__ import annotations
 
+import psycopg
+
 from holdfast.domain.errors import RefusedError
 from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.connection import Connection, connect
@@ -33,7 +35,7 @@ def is_direct(connection: Connection) -> bool:
 
 
 def pools_transactions(connection: Connection, address: ServerAddress, *, application_name: str) -> bool:
-    """Whether two statements of one session can run on two server connections.
+    """Whether two statements of one session can run on two server connections, or cannot be one transaction.
 
     A second session occupies, in an open transaction, whichever server connection is free: in transaction mode
     that may be the one that the first session had, which then gets another.
@@ -49,6 +51,8 @@ def pools_transactions(connection: Connection, address: ServerAddress, *, applic
             mine.add(_pid(connection))
             if theirs in mine or len(mine) > 1:
                 return True
+    except psycopg.Error:  # statement mode has no transactions at all
+        return True
     finally:
         for other in others:
             other.close()

@@ -1,0 +1,263 @@
+"""Runs that meet trouble: two at once, no space left, a damaged repository, kill -9 while restoring."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from holdfast.domain.errors import DamagedError, InterruptedRunError, RefusedError, StorageFullError
+from holdfast.postgres.address import ServerAddress
+from holdfast.repository.repo import Repository
+from holdfast.storage.local import LocalStorage
+from holdfast.storage.memory import MemoryStorage
+from holdfast.workflows.backup import BackupOptions, BackupSource, backup
+from holdfast.workflows.listing import list_snapshots
+from holdfast.workflows.reports import BackupReport
+from holdfast.workflows.restore import RestoreOptions, restore
+from holdfast.workflows.verify import verify
+from postgres_servers import Database, ServerPool
+from repositories import PASSPHRASE, make_repository
+
+ROWS = 120_000
+
+
+@pytest.fixture
+def source(database: Database) -> Database:
+    database.execute(
+        "create table big as select i, md5(i::text) as a, md5((i * 7)::text) as b"
+        f" from generate_series(1, {ROWS}) i",
+        "alter table big add primary key (i)",
+        "create table small as select i from generate_series(1, 10) i",
+    )
+    return database
+
+
+@pytest.fixture
+def target(source: Database, pg: ServerPool) -> Iterator[str]:
+    """The address of a database that does not exist yet."""
+    name = f"{source.name}_back"
+    yield pg().dsn(name)
+    pg().drop_database(name)
+
+
+def take(database: Database, repository: Repository, name: str = "one", **more: object) -> BackupReport:
+    return backup(
+        BackupSource(name=name, address=ServerAddress.parse(database.dsn)),
+        repository,
+        options=BackupOptions(),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def bring_back(repository: Repository, taken: BackupReport, dsn: str, **options: object) -> None:
+    restore(
+        repository,
+        taken.snapshot,
+        ServerAddress.parse(dsn),
+        options=RestoreOptions(**{"create": True, **options}),  # type: ignore[arg-type]
+    )
+
+
+def content(dsn: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(
+            "select count(*), md5(string_agg(a || b, '' order by i)) from big"
+        ).fetchall()
+
+
+def test_two_runs_of_one_source_and_one_of_another_at_once(
+    source: Database, make_database: Callable[..., Database]
+) -> None:
+    """Three runs into one repository at the same time: three sound snapshots."""
+    other = make_database(name_prefix="other")
+    other.execute("create table t as select i from generate_series(1, 50000) i")
+    repository = make_repository(MemoryStorage())
+    with ThreadPoolExecutor(3) as pool:
+        runs = [
+            pool.submit(take, source, repository, "one"),
+            pool.submit(take, source, repository, "one"),
+            pool.submit(take, other, repository, "other"),
+        ]
+        taken = {run.result().snapshot for run in runs}
+    assert {item.summary.snapshot for item in list_snapshots(repository).snapshots} == taken
+    assert len(taken) == 3
+    assert verify(repository, None, level=3).findings == ()
+
+
+def test_ranges_are_read_by_any_executor(source: Database, tmp_path: Path) -> None:
+    """Worker processes instead of threads capture the same chunks: tasks are plain data."""
+
+    def processes(jobs: int) -> Executor:
+        return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+
+    repository = make_repository(LocalStorage(tmp_path / "repository", create_root=True))
+    by_threads = take(source, repository)
+    by_processes = take(source, repository, make_executor=processes)
+    assert by_processes.rows == by_threads.rows == ROWS + 10
+    assert by_processes.chunks_stored == 0
+    assert by_processes.chunks_reused == by_threads.chunks_stored
+    assert verify(repository, None, level=3).findings == ()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
+def test_a_full_disk_ends_a_run_with_nothing_committed(source: Database, tmp_path: Path) -> None:
+    """With no room left, the error says so, the older snapshot stays whole, and no new one is there."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=7m", "tmpfs", str(folder)], check=True)
+    try:
+        repository = make_repository(LocalStorage(folder))
+        first = take(source, repository)
+        source.execute("update big set a = md5(a), b = md5(b)")
+        with pytest.raises(StorageFullError) as caught:
+            take(source, repository)
+        assert caught.value.hint
+        assert [item.summary.snapshot for item in list_snapshots(repository).snapshots] == [first.snapshot]
+        subprocess.run(["mount", "-o", "remount,size=60m", str(folder)], check=True)
+        assert verify(repository, None, level=3).findings == ()
+        take(source, repository)
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_an_interrupted_run_commits_nothing(source: Database) -> None:
+    """Asked to stop, a run ends with InterruptedRunError, and the next one reuses what was stored."""
+    repository = make_repository(MemoryStorage())
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(InterruptedRunError):
+        take(source, repository, interrupted=stop)
+    assert list_snapshots(repository).snapshots == ()
+    take(source, repository)
+
+
+def test_unchanged_tables_are_not_stored_again(source: Database) -> None:
+    """The second snapshot of an unchanged database stores no chunk, and its tables' manifests are reused."""
+    repository = make_repository(MemoryStorage())
+    first = take(source, repository)
+    second = take(source, repository)
+    assert second.parent == first.snapshot
+    assert second.chunks_stored == 0
+    assert second.chunks_reused == first.chunks_stored
+    assert second.bytes_stored < first.bytes_stored / 50
+
+
+def test_a_parent_whose_object_is_gone_is_healed(source: Database, target: str) -> None:
+    """A chunk whose object vanished is stored again by the next run, whose snapshot then restores."""
+    storage = MemoryStorage()
+    repository = make_repository(storage)
+    take(source, repository)
+    name = max(storage.list("data/"), key=lambda info: info.size_bytes).name
+    storage.delete(name)
+    healed = take(source, repository)
+    assert healed.chunks_stored > 0
+    assert verify(repository, [healed.snapshot], level=3).findings == ()
+    bring_back(repository, healed, target)
+    assert content(target) == content(source.dsn)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "emptied", "removed", "swapped"])
+def test_a_restore_stops_before_a_wrong_row(source: Database, target: str, damage: str) -> None:
+    """With a damaged chunk, the restore names the object, and the table has no rows but those of whole chunks
+    that were checked: none, since its rows are one transaction."""
+    storage = MemoryStorage()
+    repository = make_repository(storage)
+    taken = take(source, repository)
+    objects = sorted(storage.list("data/"), key=lambda info: info.size_bytes)
+    name, data = objects[-1].name, storage.get(objects[-1].name)
+    if damage == "removed":
+        storage.delete(name)
+    elif damage == "swapped":
+        storage.replace(name, storage.get(objects[0].name))
+    else:
+        middle = len(data) // 2
+        storage.replace(
+            name,
+            {
+                "flipped": data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :],
+                "truncated": data[:-1],
+                "emptied": b"",
+            }[damage],
+        )
+    with pytest.raises(DamagedError) as caught:
+        bring_back(repository, taken, target)
+    assert caught.value.object_name == name
+    with psycopg.connect(target) as connection:
+        assert connection.execute("select count(*) from big").fetchall() == [(0,)]
+        assert connection.execute("select count(*) from holdfast_incomplete.restore").fetchall() == [(1,)]
+
+
+def test_a_killed_restore_says_so_and_is_replaced(source: Database, target: str, tmp_path: Path) -> None:
+    """kill -9 while restoring: the target says that it is incomplete, is refused, and --replace rebuilds it."""
+    source.execute(
+        "insert into big select i, repeat('x', 200), repeat('y', 200) from generate_series(200000, 500000) i"
+    )
+    repository = make_repository(LocalStorage(tmp_path / "repository", create_root=True))
+    taken = take(source, repository)
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "holdfast", "restore", taken.snapshot, "--to", target, "--create"),
+            *("--repo", str(tmp_path / "repository")),
+        ],
+        env={**os.environ, "HOLDFAST_PASSPHRASE": PASSPHRASE},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until_marked(target)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    with pytest.raises(RefusedError, match="incomplete"):
+        bring_back(repository, taken, target, create=False)
+    name = ServerAddress.parse(target).database
+    bring_back(repository, taken, target, create=False, replace=name)
+    assert content(target) == content(source.dsn)
+    with psycopg.connect(target) as connection:
+        assert connection.execute("select to_regclass('holdfast_incomplete.restore')").fetchall() == [(None,)]
+
+
+def wait_until_marked(target: str) -> None:
+    """Until the restore has set its mark."""
+    for _ in range(600):
+        try:
+            with psycopg.connect(target) as connection:
+                connection.execute("select * from holdfast_incomplete.restore")
+                return
+        except psycopg.Error:
+            time.sleep(0.05)
+    raise AssertionError("the restore never began")
+
+
+def test_a_target_that_is_not_empty_is_refused(
+    source: Database, make_database: Callable[..., Database]
+) -> None:
+    """A database with anything in it is refused, and nothing in it changes; --replace takes a snapshot first."""
+    occupied = make_database(name_prefix="occupied")
+    occupied.execute("create table precious (a int)", "insert into precious values (42)")
+    repository = make_repository(MemoryStorage())
+    taken = take(source, repository)
+    with pytest.raises(RefusedError):
+        bring_back(repository, taken, occupied.dsn, create=False)
+    assert occupied.rows("select a from precious") == [(42,)]
+    with pytest.raises(RefusedError):
+        bring_back(repository, taken, occupied.dsn, create=False, replace="another")
+    assert occupied.rows("select a from precious") == [(42,)]
+    report = restore(
+        repository,
+        taken.snapshot,
+        ServerAddress.parse(occupied.dsn),
+        options=RestoreOptions(replace=occupied.name),
+    )
+    assert content(occupied.dsn) == content(source.dsn)
+    assert report.safety_snapshot is not None
+    assert repository.summary(report.safety_snapshot).rows == 1
