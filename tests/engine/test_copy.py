@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 
 import psycopg
@@ -29,7 +28,6 @@ from holdfast.postgres.copy import RangeReader, ReadSpec, RowWriter, WriteSpec
 from holdfast.postgres.libpq_wire import LibpqWire
 from holdfast.postgres.session import Selection, Taken, open_source
 from postgres_servers import Database
-from transaction_pooler import read_message
 
 SNAPSHOT = SnapshotId("01" + "b" * 24)
 WIRES = ("asyncpg", "libpq")
@@ -480,65 +478,3 @@ def test_a_dead_writer_is_reported(database: Database, wire: str) -> None:
             other.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
         with pytest.raises(SourceLostError):
             writer.load(NAME, ("id",), [b"1\n"])
-
-
-class LossyProxy:
-    """Passes everything between one client at a time and the server, but for one row of every COPY."""
-
-    def __init__(self, server_port: int) -> None:
-        self._server_port = server_port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._ends: list[socket.socket] = [self._listener]
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-
-    def __enter__(self) -> LossyProxy:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for end in self._ends:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-        self._thread.join(10)
-
-    def _serve(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._server_port))
-                self._ends += [client, server]
-                upwards = threading.Thread(target=self._forward, args=(client, server), daemon=True)
-                upwards.start()
-                with suppress(OSError, EOFError):
-                    self._return_all_but_one_row(server, client)
-                client.close()
-                upwards.join()
-
-    @staticmethod
-    def _forward(client: socket.socket, server: socket.socket) -> None:
-        with suppress(OSError):
-            while data := client.recv(65536):
-                server.sendall(data)
-            server.shutdown(socket.SHUT_RDWR)
-
-    @staticmethod
-    def _return_all_but_one_row(server: socket.socket, client: socket.socket) -> None:
-        rows = 0
-        while True:
-            message = read_message(server)
-            rows = rows + 1 if message[:1] == b"d" else 0
-            if rows != 7:
-                client.sendall(message)
-
-
-def test_a_row_lost_on_the_way_is_missed(database: Database, wire: str) -> None:
-    """The server's count is the truth: what arrived has to be as many rows."""
-    database.execute("CREATE TABLE t (id int)", "INSERT INTO t SELECT generate_series(1, 100)")
-    with LossyProxy(database.server.port) as proxy:
-        address = address_of(database, wire).with_options(port=str(proxy.port), sslmode="disable")
-        spec = ReadSpec(address=address, exported=None, client_encoding="UTF8", application_name="test")
-        with RangeReader.open(spec) as reader, pytest.raises(SourceLostError) as caught:
-            read_all(reader, table("t", "id"))
-    assert "counted 100 rows, 99 arrived" in caught.value.message

@@ -1,7 +1,9 @@
 """Rows out of a source and into a target, as COPY text.
 
 Reading happens under one exported snapshot, in the database's own encoding, so what comes out is what was stored,
-byte for byte. Invariant: the number of rows that arrived is the number that the server says it sent.
+byte for byte. The number of rows is what the server says it sent; a restore compares it with what the target's
+server says it got. (Counting newlines here as well cost a tenth of a backup's processor time, and could only find
+a fault that breaks the protocol anyway.)
 """
 
 from __future__ import annotations
@@ -86,31 +88,17 @@ class RangeReader:
 
         `sink` gets pieces of whole rows, 8 to 256 KiB as a rule. What it raises ends the reading and is raised.
         """
-        newlines = 0
-
-        def count(piece: bytes) -> None:
-            nonlocal newlines
-            # COPY text escapes newlines in values, so every newline byte ends a row.
-            newlines += piece.count(b"\n")
-            sink(piece)
-
         columns = [column.name for column in table.columns]
         copying: Callable[..., int]
         if pages == WHOLE and columns and not table.condition:
             copying = partial(self._wire.copy_table_out, table.name, columns)
         else:
             copying = partial(self._wire.copy_out, range_query(table, pages))
-        rows = self._do(
+        return self._do(
             lambda: copying(
-                encoding=self._spec.client_encoding, sink=count, doing=f"reading table {table.name}"
+                encoding=self._spec.client_encoding, sink=sink, doing=f"reading table {table.name}"
             )
         )
-        if rows != newlines:
-            raise SourceLostError(
-                f"table {table.name}: the server counted {rows} rows, {newlines} arrived",
-                hint="run it again; if it happens twice, check the network and the memory of both machines",
-            )
-        return rows
 
     def read_large_object(self, oid: int, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset`; fewer at its end, none past it."""

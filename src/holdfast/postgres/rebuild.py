@@ -1,9 +1,8 @@
 """One restore, from definitions to the last event trigger.
 
 Order: roles; definitions without grants; rows, with each table's indexes and constraints as soon as its rows are
-in; foreign keys; all other definitions and the grants; the database's settings; sequences, materialized
-views, statistics; event triggers, which would fire on everything else, in the transaction that takes the mark
-away.
+in; foreign keys; all other definitions and the grants; the database's settings; sequences, materialized views,
+statistics; event triggers, which would fire on everything else, in the transaction that takes the mark away.
 
 Invariant: the mark of incompleteness stands from before the first change until the transaction that ends the
 restore. Whatever fails, the target keeps it, and the failure names the table or the statement.

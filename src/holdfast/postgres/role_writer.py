@@ -64,6 +64,7 @@ class RoleWriter:
         if lacking:
             names = ", ".join(role.name for role in lacking)
             statements = "; ".join(f"CREATE ROLE {quote(role.name)}" for role in lacking)
+            statements = "; ".join(f"CREATE ROLE {quote(role.name)}" for role in lacking)
             raise LackingRightsError(
                 f"the definitions refer to roles that {self.address.display()} lacks and may not create: {names}",
                 hint=f"as an administrator run {statements}, or restore with --no-owner and --no-acl",
