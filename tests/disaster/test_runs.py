@@ -193,6 +193,11 @@ def test_a_restore_stops_before_a_wrong_row(source: Database, target: str, damag
     with pytest.raises(DamagedError) as caught:
         bring_back(repository, taken, target)
     assert caught.value.object_name == name
+    if damage in ("truncated", "emptied", "removed", "swapped"):
+        # Seen in the listing, before the target was touched: it was not even made.
+        with pytest.raises(psycopg.OperationalError, match="does not exist"):
+            psycopg.connect(target)
+        return
     with psycopg.connect(target) as connection:
         assert connection.execute("select count(*) from big").fetchall() == [(0,)]
         assert connection.execute("select count(*) from holdfast_incomplete.restore").fetchall() == [(1,)]

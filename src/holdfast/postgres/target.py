@@ -14,7 +14,13 @@ from typing import Any
 
 import psycopg
 
-from holdfast.domain.errors import HoldfastError, LackingRightsError, RefusedError, UnreachableError
+from holdfast.domain.errors import (
+    HoldfastError,
+    LackingRightsError,
+    RefusedError,
+    RestoreFailedError,
+    UnreachableError,
+)
 from holdfast.domain.manifest import DatabaseFacts
 from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.connection import Connection, connect, conninfo_for, settings_statement
@@ -418,6 +424,11 @@ def failed(error: BaseException, address: ServerAddress, *, doing: str) -> Holdf
     translated = translate(error, address, doing=doing)
     if isinstance(translated, LackingRightsError):
         translated.hint = "restore as a role with more rights, or with --no-owner and --no-acl"
+    elif type(translated) is UnreachableError:
+        return RestoreFailedError(
+            translated.message,
+            hint=f"mend what the server complains about, then restore with --replace {address.database}",
+        )
     return translated
 
 

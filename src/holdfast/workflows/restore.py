@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from holdfast.domain.errors import RefusedError, UsageError
+from holdfast.domain.errors import DamagedError, RefusedError, UsageError
 from holdfast.domain.events import Listener, Noticed, PhaseBegan, ignore
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import BlobRef, LargeObject, Root, TableEntry, TableManifest
@@ -30,8 +30,10 @@ from holdfast.postgres.rebuild_plan import (
 from holdfast.postgres.selection import expand
 from holdfast.postgres.target import Target
 from holdfast.postgres.tools import find_tools
+from holdfast.repository import layout
 from holdfast.repository.packs import PackReader
 from holdfast.repository.repo import Repository
+from holdfast.repository.reuse import is_present, list_sizes
 from holdfast.repository.seal import ObjectType
 from holdfast.workflows.backup import BackupOptions, BackupSource, backup, now_utc
 from holdfast.workflows.listing import SAFETY_PREFIX
@@ -95,6 +97,7 @@ def restore(
         archive = Path(folder) / "definitions.dump"
         archive.write_bytes(repository.archive(reading.root))
         plan = _make_plan(reading, archive, options)
+        reading.require_objects()
         target = Target(address)
         safety = _make_room(repository, reading.root, target, address, options, listener, stop, clock)
         rebuilt = Rebuild(
@@ -210,6 +213,19 @@ class _Snapshot:
         by_ref = dict(repository.tables(entry.manifest for entry in root.tables))
         tables = {entry.name: (entry, by_ref[entry.manifest]) for entry in root.tables}
         return cls(repository, root, tables)
+
+    def require_objects(self) -> None:
+        """One listing: every object that rows will be read from is there, with its size. Before the target is
+        touched, and above all before anything in it is dropped."""
+        blobs = [chunk.blob for _, manifest in self.tables.values() for chunk in manifest.chunks()]
+        sizes = list_sizes(self.repository.storage, {layout.snapshot_in(blob.object_name) for blob in blobs})
+        for blob in blobs:
+            if not is_present(blob, sizes):
+                found = sizes.get(blob.object_name)
+                state = "missing" if found is None else f"{found} bytes long instead of {blob.object_bytes}"
+                raise DamagedError(
+                    f"object {blob.object_name} is {state}; nothing was changed", object_name=blob.object_name
+                )
 
     def rows(self, table: TableLoad, parts: range) -> Iterator[bytes]:
         """The rows of some ranges of a table, chunk by chunk, each one's identity checked."""
