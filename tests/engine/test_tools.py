@@ -220,7 +220,9 @@ def test_extensions_of_a_server_are_known(pg: ServerPool, major: int) -> None:
     server = pg(major)
     with psycopg.connect(server.dsn()) as connection:
         listed = {row[0] for row in connection.execute("SELECT name FROM pg_available_extensions")}
-    assert available_extensions(server.toolset) == listed
+    # Another test puts extensions of its own beside the server's, maybe at this very moment.
+    ours = {"holdfast_conf", "holdfast_clash"}
+    assert available_extensions(server.toolset) - ours == listed - ours
 
 
 def test_scratch_programs_are_of_the_same_major_and_have_the_extensions() -> None:
