@@ -31,13 +31,13 @@ class Taken:
     plan: RebuildPlan
     rows: dict[QualifiedName, list[bytes]]
     events: list[Event] = field(default_factory=list)
-    on_piece: Callable[[TableLoad], None] = lambda table: None
+    on_piece: Callable[[TableLoad, int], None] = lambda table, part: None
 
     def supply(self, table: TableLoad, parts: range) -> Iterator[bytes]:
         for number in parts:
             text = self.rows[table.name][number]
             for start in range(0, len(text), 8192):
-                self.on_piece(table)
+                self.on_piece(table, number)
                 yield text[start : start + 8192]
 
     def rebuild(self, dsn: str, *, toolsets: tuple[Toolset, ...] = (), **changes: Any) -> Rebuild:

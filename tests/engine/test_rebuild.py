@@ -27,7 +27,7 @@ from holdfast.domain.tables import QualifiedName, Tier
 from holdfast.postgres import loading, restore_graph
 from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.rebuild_plan import RebuildMode, TableLoad
-from holdfast.postgres.target import Target
+from holdfast.postgres.target import Target, Tolerated
 from holdfast.postgres.tools import find_tools
 from postgres_servers import Database, ServerPool, servers_at_hand
 
@@ -223,6 +223,30 @@ def test_chosen_tables_keep_the_keys_among_them(taken: Taken, target: Database) 
         target.execute("INSERT INTO shop.orders (customer) VALUES (9999)")
 
 
+def test_a_chosen_table_brings_the_functions_behind_its_index(
+    database: Database, target: Database, tmp_path: Path
+) -> None:
+    """What a function calls stands in no catalog: functions that are named in its text come too, and nothing
+    that would bring another table."""
+    database.execute(
+        "CREATE TABLE other (i int)",
+        "CREATE FUNCTION inner_one(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT lower($1)'",
+        "CREATE FUNCTION reader(text) RETURNS SETOF other LANGUAGE sql AS 'SELECT 1'",
+        "CREATE FUNCTION outer_one(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS "
+        "'BEGIN RETURN public.inner_one($1); /* not reader */ END'",
+        "CREATE TABLE t (x text); CREATE INDEX ON t (outer_one(x)); INSERT INTO t VALUES ('A')",
+    )
+    taken = take(database.dsn, tmp_path)
+    name = QualifiedName(schema="public", name="t")
+    tables = tuple(table for table in taken.plan.tables if table.name == name)
+    taken.restore(target.dsn, tables=tables, only_tables=frozenset({name}))
+    assert target.rows("SELECT x FROM t WHERE outer_one(x) = 'a'") == [("A",)]
+    assert target.rows("SELECT proname FROM pg_proc WHERE oid >= 16384 ORDER BY 1") == [
+        ("inner_one",),
+        ("outer_one",),
+    ]
+
+
 def test_large_objects_come_back_with_owner_and_grants(
     database: Database, target: Database, tmp_path: Path
 ) -> None:
@@ -327,12 +351,10 @@ def test_a_damaged_chunk_stops_before_its_table_is_committed(
     """The supplier's error arrives as it was; no row of that table is there, however many streams it had; the
     target says that it is incomplete, and no further restore goes into it."""
     monkeypatch.setattr(restore_graph, "LONG_SHARE", share)
-    seen = 0
 
-    def damage(table: TableLoad) -> None:
-        nonlocal seen
-        seen += table.name == LOGS
-        if seen > 12:
+    def damage(table: TableLoad, part: int) -> None:
+        if table.name == LOGS and part == len(table.parts) - 1:
+            time.sleep(0.5)  # the other streams are done by now
             raise DamagedError("chunk 7 is damaged", object_name="data/7")
 
     taken.on_piece = damage
@@ -340,7 +362,7 @@ def test_a_damaged_chunk_stops_before_its_table_is_committed(
         taken.restore(target.dsn, jobs=2)
     assert target.rows("SELECT count(*) FROM shop.logs") == [(0,)]
     assert is_incomplete(target)
-    taken.on_piece = lambda table: None
+    taken.on_piece = lambda table, part: None
     with pytest.raises(RefusedError, match="incomplete restore of snapshot 01test begun at") as refused:
         taken.restore(target.dsn)
     assert f"--replace {target.name}" in (refused.value.hint or "")
@@ -464,9 +486,7 @@ def test_an_unreadable_archive_is_refused(taken: Taken, target: Database) -> Non
         ("CREATE CAST (int8 AS bytea) WITH INOUT", "cast bigint to bytea"),
     ],
 )
-def test_a_target_that_holds_anything_is_refused(
-    statement: str, named: str, taken: Taken, target: Database
-) -> None:
+def test_a_target_that_holds_anything_is_refused(statement: str, named: str, target: Database) -> None:
     """Whatever is in it, it is not empty, and the refusal names it."""
     if "EXTENSION" in statement and "citext" not in available(target.dsn).contrib:
         pytest.skip("no citext here")
@@ -474,9 +494,23 @@ def test_a_target_that_holds_anything_is_refused(
         statement, named = "CREATE CAST (uuid AS int8[]) WITH INOUT", "cast uuid to bigint[]"
     target.execute(statement)
     with pytest.raises(RefusedError, match="is not empty") as refused:
-        taken.restore(target.dsn)
+        Target(ServerAddress.parse(target.dsn)).check_ready(source_version=target.server.major * 10_000)
     assert named in refused.value.message
-    assert not is_incomplete(target)
+    assert f"--replace {target.name}" in (refused.value.hint or "")
+
+
+def test_what_a_provider_puts_into_every_database_can_be_tolerated(target: Database) -> None:
+    """Named schemas with all in them count as nothing; whatever else is there still counts."""
+    ready = Target(ServerAddress.parse(target.dsn))
+    target.execute(
+        "CREATE SCHEMA auth; CREATE TABLE auth.users (i int); CREATE FUNCTION auth.uid() RETURNS int "
+        "LANGUAGE sql AS 'SELECT 1'"
+    )
+    tolerate = Tolerated(schemas=frozenset({"auth"}))
+    ready.check_ready(source_version=150_000, tolerate=tolerate)
+    target.execute("CREATE TABLE mine (i int)")
+    with pytest.raises(RefusedError, match=r"it holds table public\.mine$"):
+        ready.check_ready(source_version=150_000, tolerate=tolerate)
 
 
 def test_an_older_server_is_refused(taken: Taken, make_database: MakeDatabase) -> None:

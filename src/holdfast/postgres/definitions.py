@@ -25,11 +25,11 @@ from holdfast.domain.errors import (
 from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.archive import Entry, use_list
 from holdfast.postgres.connection import connect
-from holdfast.postgres.target import APPLICATION_NAME
+from holdfast.postgres.target_connection import APPLICATION_NAME
 from holdfast.postgres.tools import Tool
 
 TIMEOUT_SINCE_MAJOR = 17
-ENTRIES_PER_TRANSACTION = 500
+ENTRIES_PER_TRANSACTION = 200
 SHOWN_CHARACTERS = 600
 QUICK_COMMIT = "-c synchronous_commit=off"
 

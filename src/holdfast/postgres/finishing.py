@@ -18,7 +18,7 @@ from holdfast.postgres.building import is_refusal, shorten
 from holdfast.postgres.loading import Worker
 from holdfast.postgres.names import literal, qualified, quote
 from holdfast.postgres.rebuild_plan import LargeObjectLoad, LargeObjectSupplier
-from holdfast.postgres.target import failed
+from holdfast.postgres.target_connection import failed
 
 # Each object holds a lock until its transaction ends, and a default server has 6400 of them for everybody.
 PER_TRANSACTION = 200

@@ -20,7 +20,7 @@ from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.connection import Connection
 from holdfast.postgres.names import literal, qualified, quote
 from holdfast.postgres.rebuild_plan import RowSupplier, TableLoad
-from holdfast.postgres.target import failed
+from holdfast.postgres.target_connection import failed
 
 # Below this, a new file for the table costs more than freezing its rows saves.
 FREEZE_FROM_BYTES = 1024 * 1024

@@ -7,7 +7,7 @@ Vital tables come first; of what is equally vital, the longest chains.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -16,11 +16,12 @@ from holdfast.postgres.archive import Archive, Entry
 from holdfast.postgres.building import Builder, constraint_steps, foreign_key_steps, weight
 from holdfast.postgres.loading import FREEZE_FROM_BYTES, Loader, SplitLoad, Worker
 from holdfast.postgres.rebuild_plan import RebuildPlan, TableLoad
-from holdfast.postgres.selection import Phases, families, name_of
+from holdfast.postgres.selection import Phases
+from holdfast.postgres.table_index import Key, TableIndex
 from holdfast.postgres.tasks import Task
 
 BATCH_TABLES = 100
-BATCH_ENTRIES = 200
+BATCH_ENTRIES = 150
 BATCH_BYTES = 8 * 1024 * 1024
 SPLIT_FROM_BYTES = 64 * 1024 * 1024
 TWO_STEPS_FROM_BYTES = 32 * 1024 * 1024
@@ -29,8 +30,6 @@ BYTES_PER_SECOND = 45e6
 # them, at the price that its rows do not come frozen.
 LONG_SHARE = 1.0
 FOREIGN_KEYS_RANK = len(Tier)
-
-Key = Hashable
 
 
 @dataclass(slots=True)
@@ -49,14 +48,14 @@ class RestoreGraph:
     _entry_task: dict[int, Key] = field(default_factory=dict)
 
     def add_all(self, phases: Phases) -> None:
-        index = _Index.of(self.archive, self.plan.tables)
+        index = TableIndex.of(self.archive, self.plan.tables)
         self._add_loads(index, phases)
         self._add_builds(index, [entry for entry in phases.builds if entry.id not in self._entry_task])
         self._add_foreign_keys(index, phases.foreign_keys)
 
     # Rows
 
-    def _add_loads(self, index: _Index, phases: Phases) -> None:
+    def _add_loads(self, index: TableIndex, phases: Phases) -> None:
         shares = _Shares.of(index, phases.builds, self.plan)
         via_root: dict[QualifiedName, list[TableLoad]] = {}
         extension: dict[QualifiedName, TableLoad] = {}
@@ -79,7 +78,7 @@ class RestoreGraph:
             for batch in _batches(small[tier], own):
                 self._add_batch(index, tier, batch, own)
 
-    def _add_big(self, index: _Index, table: TableLoad, shares: _Shares) -> None:
+    def _add_big(self, index: TableIndex, table: TableLoad, shares: _Shares) -> None:
         locks = index.locks(table.name)
         streams = self._streams(table, shares)
         cost = table.plain_bytes / BYTES_PER_SECOND
@@ -111,7 +110,7 @@ class RestoreGraph:
             return 1
         return min(self.plan.jobs, len(table.parts))
 
-    def _add_through(self, index: _Index, root: QualifiedName, tables: Sequence[TableLoad]) -> None:
+    def _add_through(self, index: TableIndex, root: QualifiedName, tables: Sequence[TableLoad]) -> None:
         key: Key = ("load", root)
         tier = min((table.tier for table in tables), key=lambda tier: tier.rank)
         locks = index.locks(root)
@@ -137,7 +136,7 @@ class RestoreGraph:
 
     def _add_batch(
         self,
-        index: _Index,
+        index: TableIndex,
         tier: Tier,
         batch: Sequence[TableLoad],
         own: Mapping[QualifiedName, Sequence[Entry]],
@@ -160,7 +159,7 @@ class RestoreGraph:
 
     # Indexes and constraints
 
-    def _add_builds(self, index: _Index, entries: Sequence[Entry]) -> None:
+    def _add_builds(self, index: TableIndex, entries: Sequence[Entry]) -> None:
         for entry in entries:
             tables = index.tables_of(entry)
             bytes_ = max((index.size(name) for name in tables), default=0)
@@ -173,7 +172,7 @@ class RestoreGraph:
             adopt = replace(entry, definition=steps[1])
             self._add_build(index, adopt, ("build", entry.id), 0)
 
-    def _add_build(self, index: _Index, entry: Entry, key: Key, bytes_: int) -> None:
+    def _add_build(self, index: TableIndex, entry: Entry, key: Key, bytes_: int) -> None:
         tables = index.tables_of(entry)
         exclusive, shared = index.build_locks(entry)
         task = Task(
@@ -198,7 +197,7 @@ class RestoreGraph:
 
     # Foreign keys
 
-    def _add_foreign_keys(self, index: _Index, entries: Sequence[Entry]) -> None:
+    def _add_foreign_keys(self, index: TableIndex, entries: Sequence[Entry]) -> None:
         small: list[Entry] = []
         for entry in entries:
             tables = index.tables_of(entry)
@@ -213,7 +212,9 @@ class RestoreGraph:
             tables = {name for entry in batch for name in index.tables_of(entry)}
             self._add_key(index, ("keys", start), batch, tables, cost=0.01 * len(batch))
 
-    def _add_big_key(self, index: _Index, entry: Entry, steps: tuple[str, str] | None, cost: float) -> None:
+    def _add_big_key(
+        self, index: TableIndex, entry: Entry, steps: tuple[str, str] | None, cost: float
+    ) -> None:
         tables = index.tables_of(entry)
         if steps is None:
             self._add_key(index, ("keys", entry.id), [entry], tables, cost=cost)
@@ -235,7 +236,7 @@ class RestoreGraph:
 
     def _add_key(
         self,
-        index: _Index,
+        index: TableIndex,
         key: Key,
         entries: Sequence[Entry],
         tables: Collection[QualifiedName],
@@ -269,7 +270,7 @@ class _Shares:
     each: float
 
     @classmethod
-    def of(cls, index: _Index, builds: Iterable[Entry], plan: RebuildPlan) -> _Shares:
+    def of(cls, index: TableIndex, builds: Iterable[Entry], plan: RebuildPlan) -> _Shares:
         loading = {table.name: table.plain_bytes / BYTES_PER_SECOND for table in plan.tables}
         longest: dict[QualifiedName, float] = {}
         total = sum(loading.values())
@@ -285,126 +286,6 @@ class _Shares:
 
     def is_long(self, table: TableLoad) -> bool:
         return self.seconds[table.name] > LONG_SHARE * self.each
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Locks:
-    own: frozenset[Key]
-    family: frozenset[Key]
-
-    @property
-    def all(self) -> frozenset[Key]:
-        return self.own | self.family
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Index:
-    """The archive's tables by name, by entry and by partitioned root."""
-
-    archive: Archive
-    tops: Mapping[int, int]
-    parents: frozenset[int]
-    loads: Mapping[QualifiedName, TableLoad]
-    by_name: Mapping[QualifiedName, int]
-    below: Mapping[int, Sequence[QualifiedName]]
-
-    @classmethod
-    def of(cls, archive: Archive, tables: Iterable[TableLoad]) -> _Index:
-        tops = families(archive)
-        inner = {
-            other
-            for entry in archive.entries
-            if entry.kind == "TABLE ATTACH"
-            for other in entry.dependencies
-            if (needed := archive.by_id.get(other)) is not None
-            and (needed.schema, needed.tag) != (entry.schema, entry.tag)
-        }
-        below: dict[int, list[QualifiedName]] = {}
-        for member, top in tops.items():
-            below.setdefault(top, []).append(name_of(archive.by_id[member]))
-        return cls(
-            archive=archive,
-            below=below,
-            tops=tops,
-            parents=frozenset(inner),
-            loads={table.name: table for table in tables},
-            by_name={name_of(entry): entry.id for entry in archive.entries if entry.kind == "TABLE"},
-        )
-
-    def size(self, name: QualifiedName) -> int:
-        table = self.loads.get(name)
-        if table is not None:
-            return table.plain_bytes
-        return sum(self.loads[member].plain_bytes for member in self.members(name) if member in self.loads)
-
-    def tier(self, name: QualifiedName) -> Tier:
-        found = [self.loads[member].tier for member in [name, *self.members(name)] if member in self.loads]
-        return min(found, key=lambda tier: tier.rank, default=Tier.NORMAL)
-
-    def members(self, root: QualifiedName) -> Sequence[QualifiedName]:
-        """Everything below this topmost table, if it is one."""
-        return self.below.get(self.by_name.get(root, 0), ())
-
-    def with_members(self, names: Iterable[QualifiedName]) -> set[QualifiedName]:
-        return {member for name in names for member in (name, *self.members(name))}
-
-    def tables_of(self, entry: Entry) -> set[QualifiedName]:
-        """The tables that an index or a constraint is of; through its indexes, for INDEX ATTACH."""
-        found: set[QualifiedName] = set()
-        for identifier in entry.dependencies:
-            needed = self.archive.by_id.get(identifier)
-            if needed is None:
-                continue
-            if needed.kind in {"TABLE", "MATERIALIZED VIEW", "FOREIGN TABLE"}:
-                found.add(name_of(needed))
-            elif entry.kind == "INDEX ATTACH" and needed.kind in {"INDEX", "CONSTRAINT"}:
-                found |= self.tables_of(needed)
-        return found
-
-    def locks(self, name: QualifiedName) -> _Locks:
-        identifier = self.by_name.get(name)
-        family: frozenset[Key] = frozenset()
-        if identifier is not None and (identifier in self.tops or identifier in self.parents):
-            family = frozenset({("family", self.tops.get(identifier, identifier))})
-        return _Locks(own=frozenset({("table", name)}), family=family)
-
-    def build_locks(self, entry: Entry) -> tuple[frozenset[Key], frozenset[Key]]:
-        """CREATE INDEX shares its table with others of its kind; a constraint has it alone, and a parent's
-        constraint all of its family, whose tables the server locks too."""
-        names = self.tables_of(entry)
-        own = frozenset[Key]().union(*(self.locks(name).own for name in names))
-        family = frozenset[Key]().union(*(self.locks(name).family for name in names))
-        if entry.kind == "INDEX":
-            return frozenset(), own | family
-        if entry.kind == "INDEX ATTACH":
-            return frozenset(("attach", key) for key in family), own | family
-        if any(self.by_name.get(name) in self.parents for name in names):
-            return own | family, frozenset()
-        return own, family
-
-    def subject_locks(self, entry: Entry) -> frozenset[Key]:
-        """The locks of the table that a foreign key is on: its tag begins with that table's name."""
-        for name in self.tables_of(entry):
-            if name.schema == entry.schema and entry.tag.startswith(f"{name.name} "):
-                return self.locks(name).own
-        return frozenset[Key]().union(*(self.locks(name).own for name in self.tables_of(entry)))
-
-    def own_builds(self, builds: Sequence[Entry]) -> dict[QualifiedName, list[Entry]]:
-        """For each table outside of families: the builds that wait for nothing but that table."""
-        found: dict[QualifiedName, list[Entry]] = {}
-        settled: set[int] = set()
-        known = {entry.id for entry in builds}
-        for entry in builds:
-            names = self.tables_of(entry)
-            if entry.kind == "INDEX ATTACH" or len(names) != 1:
-                continue
-            (name,) = names
-            if name not in self.loads or self.by_name.get(name) in self.parents:
-                continue
-            if all(other in settled for other in entry.dependencies if other in known):
-                found.setdefault(name, []).append(entry)
-                settled.add(entry.id)
-        return found
 
 
 def _batches(

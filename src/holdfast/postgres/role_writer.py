@@ -17,7 +17,7 @@ from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.archive import Entry
 from holdfast.postgres.connection import Connection
 from holdfast.postgres.names import literal, quote
-from holdfast.postgres.target import failed
+from holdfast.postgres.target_connection import failed
 
 _LOGIN = "LOGIN"
 _POWERS = ("SUPERUSER", "REPLICATION", "BYPASSRLS")
@@ -125,13 +125,14 @@ class RoleWriter:
             "WHERE rolname = ANY(%s) AND NOT pg_catalog.pg_has_role(oid, %s)",
             (sorted(owners), right),
         ).fetchall()
+        us = str(self.connection.execute("SELECT current_user").fetchall()[0][0])
         lacking: list[str] = []
         for (name,) in rows:
-            grant = f"GRANT {quote(name)} TO {quote(self.address.user)}"
+            grant = f"GRANT {quote(name)} TO {quote(us)}"
             if name in made and self._try(grant):
                 self.warnings.append(
-                    f"{self.address.user} was made a member of {name}, to give it what it owns: "
-                    f"undo it with REVOKE {quote(name)} FROM {quote(self.address.user)}"
+                    f"{us} was made a member of {name}, to give it what it owns: "
+                    f"undo it with REVOKE {quote(name)} FROM {quote(us)}"
                 )
             else:
                 lacking.append(grant)

@@ -6,6 +6,7 @@ that waits for one of a later phase. What cannot come (a foreign key to a table 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ _BELONGINGS = frozenset({"DEFAULT", "INDEX", "CONSTRAINT", "CHECK CONSTRAINT", "
 _TAGGED_BELONGINGS = frozenset({"TRIGGER", "RULE", "POLICY", "ROW SECURITY"})
 _REMARKS = frozenset({"COMMENT", "ACL", "SECURITY LABEL"})
 _JOINTS = frozenset({"TABLE ATTACH", "INDEX ATTACH", "SEQUENCE OWNED BY"})
-_SUBSCRIPTION_KINDS = frozenset({"SUBSCRIPTION", "SUBSCRIPTION TABLE"})
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +51,12 @@ class Phases:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """What is restored of an archive. `empty` are tables that come along without rows, because something chosen
-    needs them; `left_out` are the foreign keys that cannot come, in words."""
+    needs them; `left_out` are the foreign keys that cannot come, in words. `optional` are the numbers of entries
+    that nothing chosen is known to need: extensions, whose operator classes and functions leave no trace in the
+    archive where indexes and functions use them."""
 
     entries: tuple[Entry, ...]
+    optional: frozenset[int] = frozenset()
     empty: tuple[QualifiedName, ...] = ()
     left_out: tuple[str, ...] = ()
 
@@ -63,7 +67,7 @@ def select_all(archive: Archive) -> Selection:
 
 
 def select_tables(archive: Archive, chosen: Collection[QualifiedName]) -> Selection:
-    """These tables, what belongs to them, and what all that depends on.
+    """These tables, what belongs to them, and what all that depends on, with all extensions.
 
     `chosen` may name partitioned tables; their partitions have to be named too (`expand`).
     """
@@ -191,23 +195,58 @@ class _Closure:
 
     def selection(self) -> Selection:
         self._keep(self._chosen)
+        self._grow()
+        needed = frozenset(self._kept)
+        self._keep(entry.id for entry in self._archive.entries if entry.kind == "EXTENSION")
+        optional = frozenset(self._kept) - needed
+        self._grow()
+        filled = self._filled()
+        left_out: list[str] = []
+        for entry in self._archive.entries:
+            if entry.kind == "FK CONSTRAINT" and entry.id not in self._kept and self._is_tagged(entry):
+                if self._holds(entry, filled):
+                    self._keep([entry.id])
+                else:
+                    left_out.append(f"foreign key {entry.schema}.{entry.tag}")
+        kept = tuple(entry for entry in self._archive.entries if entry.id in self._kept and _is_thing(entry))
+        empty = tuple(name_of(entry) for entry in kept if entry.kind == "TABLE" and entry.id not in filled)
+        return Selection(entries=kept, optional=optional, empty=empty, left_out=tuple(left_out))
+
+    def _grow(self) -> None:
         size = -1
         while size != len(self._kept):
             size = len(self._kept)
             for entry in self._archive.entries:
                 if entry.id not in self._kept and _is_thing(entry) and self._belongs(entry):
                     self._keep([entry.id])
-        filled = self._filled()
-        left_out: list[str] = []
+            self._keep_called_functions()
+
+    def _keep_called_functions(self) -> None:
+        """A function's text says which others it calls, the archive does not: those whose name stands in the text
+        of a kept one come too, unless they would bring further tables."""
+        kinds = {"FUNCTION", "PROCEDURE", "AGGREGATE"}
+        words: set[str] = set()
+        for identifier in self._kept:
+            entry = self._archive.by_id[identifier]
+            if entry.kind in kinds:
+                words |= set(_WORD.findall(entry.definition))
         for entry in self._archive.entries:
-            if entry.kind == "FK CONSTRAINT" and entry.id not in self._kept and self._is_tagged(entry):
-                if all(needed.id in filled for needed in self._tables_of(entry)):
-                    self._keep([entry.id])
-                else:
-                    left_out.append(f"foreign key {entry.schema}.{entry.tag}")
-        kept = tuple(entry for entry in self._archive.entries if entry.id in self._kept and _is_thing(entry))
-        empty = tuple(name_of(entry) for entry in kept if entry.kind == "TABLE" and entry.id not in filled)
-        return Selection(entries=kept, empty=empty, left_out=tuple(left_out))
+            if entry.kind in kinds and entry.id not in self._kept and entry.tag.split("(")[0] in words:
+                closure = self._closure_of(entry.id)
+                if not any(
+                    other not in self._kept and self._archive.by_id[other].kind in _RELATIONS
+                    for other in closure
+                ):
+                    self._keep(closure)
+
+    def _holds(self, key: Entry, filled: Collection[int]) -> bool:
+        """Whether a foreign key's rows are all there: an extension's table is none of the archive's."""
+        if any(
+            (needed := self._archive.by_id.get(identifier)) is not None and needed.kind == "EXTENSION"
+            for identifier in key.dependencies
+        ):
+            return False
+        return all(needed.id in filled for needed in self._tables_of(key))
 
     def _filled(self) -> set[int]:
         """Tables whose rows are all back: the chosen ones, and partitioned ones above nothing but these."""
@@ -227,13 +266,20 @@ class _Closure:
         return filled
 
     def _keep(self, identifiers: Iterable[int]) -> None:
-        waiting = list(identifiers)
+        for identifier in identifiers:
+            self._kept |= self._closure_of(identifier)
+
+    def _closure_of(self, identifier: int) -> set[int]:
+        """It and all that it needs, as far as that is not kept yet."""
+        found: set[int] = set()
+        waiting = [identifier]
         while waiting:
-            identifier = waiting.pop()
-            entry = self._archive.by_id.get(identifier)
-            if entry is not None and identifier not in self._kept:
-                self._kept.add(identifier)
+            current = waiting.pop()
+            entry = self._archive.by_id.get(current)
+            if entry is not None and current not in self._kept and current not in found:
+                found.add(current)
                 waiting += entry.dependencies
+        return found
 
     def _belongs(self, entry: Entry) -> bool:
         if entry.kind in _JOINTS:

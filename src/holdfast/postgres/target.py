@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
 import psycopg
 
@@ -18,23 +16,21 @@ from holdfast.domain.errors import (
     HoldfastError,
     LackingRightsError,
     RefusedError,
-    RestoreFailedError,
     UnreachableError,
 )
 from holdfast.domain.manifest import DatabaseFacts
 from holdfast.postgres.address import ServerAddress
-from holdfast.postgres.connection import Connection, connect, conninfo_for, settings_statement
-from holdfast.postgres.failures import is_lost, refusal, sqlstate_of, translate
+from holdfast.postgres.connection import Connection, connect
+from holdfast.postgres.failures import sqlstate_of
+from holdfast.postgres.marker import Marker, read_marker
 from holdfast.postgres.names import literal, quote
 from holdfast.postgres.queries import query
+from holdfast.postgres.target_connection import APPLICATION_NAME, connect_beside, failed
 
-APPLICATION_NAME = "holdfast/restore"
-MARKER_SCHEMA = "holdfast_incomplete"
 NAMED_AT_MOST = 5
 
 # For all index builds of a restore together, on a server that says nothing of its memory but shared_buffers.
 LEAST_MAINTENANCE_BYTES = 512 * 1024 * 1024
-MOST_MAINTENANCE_BYTES = 2 * 1024 * 1024 * 1024 - 1024
 
 _NO_SUCH_DATABASE = "3D000"
 _IN_USE = "55006"
@@ -64,18 +60,6 @@ class TargetFacts:
     comment: str | None
     maintenance_memory_bytes: int
     parallel_maintenance_workers: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Marker:
-    """The mark of a restore that has not finished: of which snapshot, and when it began."""
-
-    snapshot: str
-    started_at: datetime
-
-    def __str__(self) -> str:
-        moment = self.started_at.isoformat(sep=" ", timespec="seconds")
-        return f"an incomplete restore of snapshot {self.snapshot} begun at {moment}"
 
 
 class Target:
@@ -290,66 +274,6 @@ class Target:
                 raise failed(error, self.address, doing="examining the server") from error
 
 
-def connect_for_restore(
-    address: ServerAddress, *, snapshot: str, maintenance_memory_bytes: int
-) -> Connection:
-    """A connection that writes: what it commits is flushed by the restore's last transaction."""
-    settings = {
-        "synchronous_commit": "off",
-        "maintenance_work_mem": f"{maintenance_memory_bytes // 1024}kB",
-        "check_function_bodies": "off",
-        "default_transaction_isolation": "read committed",
-        "default_transaction_read_only": "off",
-        "restrict_nonsystem_relation_kind": "",
-        "vacuum_cost_delay": "0",
-        "jit": "off",
-    }
-    connection = connect(address, application_name=f"holdfast/{snapshot}", purpose="target")
-    try:
-        connection.execute(settings_statement(settings).encode())
-    except psycopg.Error as error:
-        connection.close()
-        raise failed(error, address, doing="preparing a connection") from error
-    return connection
-
-
-def connect_as_user(address: ServerAddress, *, snapshot: str) -> Connection:
-    """A connection with the database's own settings, as its users have them; it only never gives up."""
-    try:
-        connection: Connection = psycopg.connect(
-            conninfo_for(address, application_name=f"holdfast/{snapshot}"),
-            autocommit=True,
-            prepare_threshold=None,
-        )
-    except psycopg.Error as error:
-        raise refusal(error, address) from error
-    try:
-        connection.execute(
-            "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
-            "SET default_transaction_read_only = off; SET client_min_messages = warning"
-        )
-    except psycopg.Error as error:
-        connection.close()
-        raise failed(error, address, doing="preparing a connection") from error
-    return connection
-
-
-def connect_beside(address: ServerAddress) -> Connection:
-    """A connection to the server's maintenance database: `postgres`, or `template1` where there is none."""
-    names = [name for name in ("postgres", "template1") if name != address.database]
-    problem: HoldfastError | None = None
-    for name in names:
-        try:
-            return connect(address.with_database(name), application_name=APPLICATION_NAME, purpose="target")
-        except UnreachableError as error:
-            cause = error.__cause__
-            if problem is None:
-                problem = error
-            if not (isinstance(cause, psycopg.Error) and "does not exist" in str(cause)):
-                break
-    raise problem or UnreachableError(f"{address.display()} has no maintenance database")
-
-
 def creation(name: str, facts: DatabaseFacts, server_version: int, *, owner: str | None) -> str:
     """CREATE DATABASE for one like the captured one. Raises `UnreachableError` if the server is too old for it."""
     provider = facts.locale_provider
@@ -373,73 +297,3 @@ def creation(name: str, facts: DatabaseFacts, server_version: int, *, owner: str
     if owner is not None:
         words.append(f"OWNER {quote(owner)}")
     return " ".join(words)
-
-
-def read_marker(connection: Connection) -> Marker | None:
-    row = connection.execute(query("target_marker", connection.info.server_version)).fetchone()
-    if row is None or not row[0]:
-        return None
-    found = connection.execute(
-        f"SELECT snapshot, started_at FROM {MARKER_SCHEMA}.restore LIMIT 1".encode()  # noqa: S608
-    ).fetchone()
-    return Marker(snapshot=found[0], started_at=found[1]) if found else None
-
-
-def set_marker(connection: Connection, snapshot: str) -> None:
-    """Commit the mark of an unfinished restore; comment on the database too, where that is allowed."""
-    database = quote(connection.info.dbname)
-    with connection.transaction():
-        connection.execute("SET LOCAL synchronous_commit = on")
-        connection.execute(f"CREATE SCHEMA {MARKER_SCHEMA}".encode())
-        connection.execute(
-            f"CREATE TABLE {MARKER_SCHEMA}.restore"
-            "(snapshot text NOT NULL, started_at timestamptz NOT NULL, note text NOT NULL)".encode()
-        )
-        connection.execute(
-            f"INSERT INTO {MARKER_SCHEMA}.restore VALUES (%s, pg_catalog.now(), %s)".encode(),  # noqa: S608
-            (snapshot, "this database is incomplete: a restore has not finished"),
-        )
-    comment = f"INCOMPLETE: a restore of snapshot {snapshot} has not finished"
-    _allowed(connection, f"COMMENT ON DATABASE {database} IS {literal(comment)}")
-
-
-def drop_marker(connection: Connection) -> None:
-    """Take the mark away; part of the caller's last transaction."""
-    connection.execute(f"DROP TABLE {MARKER_SCHEMA}.restore; DROP SCHEMA {MARKER_SCHEMA}".encode())
-
-
-def restore_comment(connection: Connection, comment: str | None) -> None:
-    """Put the database's own comment in the place of the mark's."""
-    text = "NULL" if comment is None else literal(comment)
-    _allowed(connection, f"COMMENT ON DATABASE {quote(connection.info.dbname)} IS {text}")
-
-
-def failed(error: BaseException, address: ServerAddress, *, doing: str) -> HoldfastError:
-    """What went wrong with the target, in our words; for `raise failed(…) from error`."""
-    if not isinstance(error, HoldfastError) and is_lost(error):
-        return UnreachableError(
-            f"the connection to {address.display()} was lost while {doing}: {_first_line(error, address)}",
-            hint=f"start over with --replace {address.database} when the server is up again",
-        )
-    translated = translate(error, address, doing=doing)
-    if isinstance(translated, LackingRightsError):
-        translated.hint = "restore as a role with more rights, or with --no-owner and --no-acl"
-    elif type(translated) is UnreachableError:
-        return RestoreFailedError(
-            translated.message,
-            hint=f"mend what the server complains about, then restore with --replace {address.database}",
-        )
-    return translated
-
-
-def _first_line(error: BaseException, address: ServerAddress) -> str:
-    lines = str(error).strip().splitlines()
-    return address.scrub(lines[0]) if lines else type(error).__name__
-
-
-def _allowed(connection: psycopg.Connection[Any], statement: str) -> None:
-    """Run what only the database's owner may; do without it if we are not."""
-    try:
-        connection.execute(statement.encode())
-    except psycopg.errors.InsufficientPrivilege:
-        return
