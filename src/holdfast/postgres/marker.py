@@ -40,8 +40,8 @@ def read_marker(connection: Connection) -> Marker | None:
     return Marker(snapshot=found[0], started_at=found[1]) if found else None
 
 
-def set_marker(connection: Connection, snapshot: str) -> None:
-    """Commit the mark of an unfinished restore; comment on the database too, where that is allowed."""
+def set_marker(connection: Connection, snapshot: str, *, comment: bool) -> None:
+    """Commit the mark of an unfinished restore; with `comment`, on the database too, where that is allowed."""
     database = quote(connection.info.dbname)
     with connection.transaction():
         connection.execute("SET LOCAL synchronous_commit = on")
@@ -54,8 +54,9 @@ def set_marker(connection: Connection, snapshot: str) -> None:
             f"INSERT INTO {MARKER_SCHEMA}.restore VALUES (%s, pg_catalog.now(), %s)".encode(),  # noqa: S608
             (snapshot, "this database is incomplete: a restore has not finished"),
         )
-    comment = f"INCOMPLETE: a restore of snapshot {snapshot} has not finished"
-    _allowed(connection, f"COMMENT ON DATABASE {database} IS {literal(comment)}")
+    if comment:
+        text = f"INCOMPLETE: a restore of snapshot {snapshot} has not finished"
+        _allowed(connection, f"COMMENT ON DATABASE {database} IS {literal(text)}")
 
 
 def drop_marker(connection: Connection) -> None:

@@ -118,7 +118,7 @@ class _Run:
         selection, tablespaces = self._offered(self._selected())
         phases = sort_phases(self.archive, selection.entries)
         writer = self._definition_writer(toolsets, tablespaces=tablespaces)
-        set_marker(crew.connection, plan.snapshot)
+        set_marker(crew.connection, plan.snapshot, comment=True)
         crew.do("restoring roles", partial(self._restore_roles, entries=selection.entries))
         self._define(writer, phases.definitions, "restoring definitions")
         builder = Builder(
@@ -304,7 +304,7 @@ class _Run:
         crew, stopping = self.crew, threading.Event()
         data = DataOnly(plan=self.plan, loader=self._loader(stopping, lambda _: False))
         data.check(crew.connection)
-        set_marker(crew.connection, self.plan.snapshot)
+        set_marker(crew.connection, self.plan.snapshot, comment=False)
         crew.begin("loading rows")
         crew.run([*data.tasks(), *self._large_objects()], stopping)
         crew.do("checking foreign keys", data.check_foreign_keys)

@@ -179,7 +179,8 @@ class RestoreGraph:
             key=key,
             run=partial(_build, self.builder, [entry]),
             cost=weight(entry) * bytes_ / BYTES_PER_SECOND,
-            after=self._needs(entry, tables),
+            # A parent's statement may lock its partitions, and a split load keeps its locks until it is whole.
+            after=self._needs(entry, index.with_members(tables)),
             exclusive=exclusive,
             shared=shared - exclusive,
         )

@@ -22,7 +22,7 @@ from holdfast.domain.manifest import DatabaseFacts
 from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.connection import Connection, connect
 from holdfast.postgres.failures import sqlstate_of
-from holdfast.postgres.marker import Marker, read_marker
+from holdfast.postgres.marker import MARKER_SCHEMA, Marker, read_marker
 from holdfast.postgres.names import literal, quote
 from holdfast.postgres.queries import query
 from holdfast.postgres.target_connection import APPLICATION_NAME, connect_beside, failed
@@ -172,7 +172,7 @@ class Target:
             self._check_encoding(own_encoding, encoding or own_encoding)
             marker = read_marker(connection)
             if marker is not None:
-                raise self._incomplete(marker)
+                raise self._incomplete(marker, empty=empty)
             if empty:
                 self._check_empty(connection, tolerate or Tolerated())
         return TargetFacts(
@@ -225,11 +225,10 @@ class Target:
                 f"--replace {self.address.database}",
             )
 
-    def _incomplete(self, marker: Marker) -> RefusedError:
-        return RefusedError(
-            f"{self.address.display()} holds {marker}",
-            hint=f"start over with --replace {self.address.database}",
-        )
+    def _incomplete(self, marker: Marker, *, empty: bool) -> RefusedError:
+        again = f"start over with --replace {self.address.database}"
+        mend = f"empty the tables that were being loaded, then run DROP SCHEMA {MARKER_SCHEMA} CASCADE"
+        return RefusedError(f"{self.address.display()} holds {marker}", hint=again if empty else mend)
 
     def _not_created(self, error: psycopg.Error, facts: DatabaseFacts) -> HoldfastError:
         name = self.address.database
