@@ -55,7 +55,7 @@ STAGES = (
     ("definitions in (pg_restore)", "holdfast.postgres.definitions", "DefinitionWriter.restore"),
     ("rows in (COPY)", "holdfast.postgres.loading", "Loader._copy"),
     ("indexes, constraints", "holdfast.postgres.building", "Builder.build"),
-    ("analyze", "holdfast.postgres.rebuild", "Rebuild._analyze"),
+    ("analyze", "holdfast.postgres.aftermath", "Aftermath.end"),
 )
 
 
