@@ -14,8 +14,9 @@ from pathlib import Path
 
 import psycopg
 
-from bench import data, figures, picture, report, trials
+from bench import data, figures, incremental, picture, report, trials
 from bench.data import Database
+from bench.figures import Figure
 from bench.machine import machine_facts
 from bench.measure import BenchError
 from bench.ours import Holdfast, compile_modules, find_command
@@ -37,7 +38,11 @@ PARTS: dict[str, tuple[str, tuple[Callable[[Site, str], Trial], ...]]] = {
     "verify": (STANDARD, (trials.verify_trial,)),
     "many": (MANY, (trials.many_backup_trial, trials.many_restore_trial)),
     "large": (LARGE, (trials.large_backup_trial, trials.large_restore_trial)),
+    "changes": (STANDARD, ()),
+    "month": (STANDARD, ()),
 }
+# Long ones, run only when asked for.
+ASKED_FOR = frozenset({"large", "month"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,7 +72,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add(
-        "--only", metavar="PART,…", type=_parts, help=f"some of {', '.join(PARTS)}; all but large if left out"
+        "--only",
+        metavar="PART,…",
+        type=_parts,
+        help=f"some of {', '.join(PARTS)}; if left out, all but {' and '.join(sorted(ASKED_FOR))}",
     )
     add("--large", action="store_true", help="also ten times the data, once: 60 GB of disk, half an hour")
     add("--runs", type=_positive, default=3, metavar="N", help="rounds of each trial (3)")
@@ -88,7 +96,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--tables", type=_positive, default=data.STANDARD_TABLES, metavar="N", help="of the tiny ones (10000)"
     )
     options = parser.parse_args(arguments)
-    options.parts = options.only or [part for part in PARTS if part != "large"]
+    options.parts = options.only or [part for part in PARTS if part not in ASKED_FOR]
     if options.large and "large" not in options.parts:
         options.parts.append("large")
     options.standard = (options.scale, options.rows_divisor, options.tables) == (
@@ -132,6 +140,7 @@ def _measure(options: argparse.Namespace) -> Document:
             )
             databases = _prepare(server, options)
             results = _race(site, options)
+            studied = _study(site, options)
             facts = {
                 "taken_at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
                 "standard": options.standard,
@@ -144,7 +153,7 @@ def _measure(options: argparse.Namespace) -> Document:
             }
     row_bytes = {name: facts["row_bytes"] for name, facts in facts["data"].items()}
     judged = figures.judge(results, row_bytes=row_bytes.get(STANDARD, 0))
-    return report.make_document(facts=facts, figures=judged, results=results)
+    return report.make_document(facts=facts, figures=[*judged, *studied], results=results)
 
 
 def _prepare(server: Server, options: argparse.Namespace) -> list[Database]:
@@ -176,6 +185,15 @@ def _race(site: Site, options: argparse.Namespace) -> dict[str, Runs]:
                 trial, rounds=rounds, settle=site.server.settle, say=_say, meter=site.server.cpu_seconds
             )
     return results
+
+
+def _study(site: Site, options: argparse.Namespace) -> list[Figure]:
+    studied: list[Figure] = []
+    if "changes" in options.parts:
+        studied += incremental.study_changes(site, STANDARD, rounds=options.runs, say=_say)
+    if "month" in options.parts:
+        studied += incremental.study_month(site, STANDARD, say=_say)
+    return studied
 
 
 def _data_facts(site: Site, database: Database) -> dict[str, str | int]:

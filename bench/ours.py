@@ -38,12 +38,16 @@ class Holdfast:
     def backup(self, database: str, repository: Path) -> Measured:
         """A full backup; raises `BenchError` if the snapshot is but partial."""
         source = self.server.url(database)
-        run = self._run("backup", source, "--repo", repository, "--full", "--json", *self._jobs())
-        document = document_of(run)
-        if document["state"] != "committed":
-            gaps = [entry for entry in document["coverage"] if entry["status"] != "captured"]
-            raise BenchError(f"holdfast backup of {database} is {document['state']}: {gaps}")
-        return run
+        return self._whole(
+            database, self._run("backup", source, "--repo", repository, "--full", "--json", *self._jobs())
+        )
+
+    def incremental(self, database: str, repository: Path) -> Measured:
+        """A backup on top of the last one; raises `BenchError` if the snapshot is but partial."""
+        return self._whole(
+            database,
+            self._run("backup", self.server.url(database), "--repo", repository, "--json", *self._jobs()),
+        )
 
     def restore(self, repository: Path, database: str) -> Measured:
         """The latest snapshot into a database that it creates."""
@@ -64,7 +68,14 @@ class Holdfast:
         return sum(snapshot["bytes"] for snapshot in listed["snapshots"])
 
     def environment(self) -> Mapping[str, str]:
-        return {**self.server.environment, "HOLDFAST_PASSPHRASE": self.passphrase}
+        return {**self.server.environment, "HOLDFAST_PASSPHRASE": self.passphrase, "HOLDFAST_NICE": "0"}
+
+    def _whole(self, database: str, run: Measured) -> Measured:
+        document = document_of(run)
+        if document["state"] != "committed":
+            gaps = [entry for entry in document["coverage"] if entry["status"] != "captured"]
+            raise BenchError(f"holdfast backup of {database} is {document['state']}: {gaps}")
+        return run
 
     def _jobs(self) -> tuple[str, ...]:
         return () if self.jobs is None else ("--jobs", str(self.jobs))

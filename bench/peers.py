@@ -36,6 +36,28 @@ class Peers:
             folder=self.folder,
         )
 
+    def dump_custom(self, database: str, file: Path) -> Measured:
+        """`pg_dump -Fc`: one file, compressed by gzip's level 6."""
+        return measure(
+            [self.server.tool("pg_dump"), "-Fc", "-f", file, "-d", self.server.url(database)],
+            environment=self.server.environment,
+            folder=self.folder,
+        )
+
+    def restic(self, repository: Path, *arguments: str) -> Measured:
+        return measure(
+            [*_restic(repository), *arguments], environment=self._restic_environment(), folder=self.folder
+        )
+
+    def dump_restic(self, database: str, repository: Path) -> Measured:
+        """`pg_dump | restic backup --stdin`, compressed and deduplicated by content (format version 2)."""
+        pg_dump = (self.server.tool("pg_dump"), "-d", self.server.url(database))
+        backup = (*_restic(repository), "backup", "--stdin", "--stdin-filename", f"{database}.sql")
+        return measure(pg_dump, backup, environment=self._restic_environment(), folder=self.folder)
+
+    def _restic_environment(self) -> dict[str, str]:
+        return {**self.server.environment, "RESTIC_PASSWORD": "bench", "HOME": str(self.folder)}
+
     def restore(self, folder: Path, database: str) -> Measured:
         """`pg_restore -j2` into an empty database that is there already."""
         command = (self.server.tool("pg_restore"), JOBS, "-d", self.server.url(database), folder)
@@ -51,3 +73,14 @@ def _gzip() -> str:
     if path is None:
         raise BenchError("gzip is not at hand; install the package gzip")
     return path
+
+
+def has_restic() -> bool:
+    return shutil.which("restic") is not None
+
+
+def _restic(repository: Path) -> tuple[str, ...]:
+    path = shutil.which("restic")
+    if path is None:
+        raise BenchError("restic is not at hand; install the package restic")
+    return (path, "--quiet", "--repo", str(repository))

@@ -81,6 +81,12 @@ class Server:
     def create(self, database: str) -> None:
         self._scratch.create_database(database)
 
+    def copy(self, database: str, template: str) -> None:
+        """A database of its own that begins as the template is, file by file."""
+        with self.connected() as connection:
+            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+            connection.execute(statement.format(sql.Identifier(database), sql.Identifier(template)))
+
     def drop(self, database: str) -> None:
         self._scratch.drop_database(database)
 

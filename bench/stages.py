@@ -40,7 +40,7 @@ SHOWN_LINES = 30
 STAGES = (
     ("unlock (Argon2)", "holdfast.repository.slots", "Argon2.derive"),
     ("lock tables, read catalog", "holdfast.postgres.session", "SourceSession.take"),
-    ("definitions out (pg_dump)", "holdfast.workflows.backup", "dump_definitions"),
+    ("definitions out (pg_dump)", "holdfast.workflows.taking", "dump_definitions"),
     ("rows out (COPY)", "holdfast.postgres.copy", "RangeReader.read"),
     ("join rows into chunks", "holdfast.workflows.reading", "_ChunkCollector.take"),
     ("identify (BLAKE3)", "holdfast.repository.seal", "Sealer.identify"),

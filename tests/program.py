@@ -56,6 +56,7 @@ class Program:
             "HOME": str(self.folder),
             "PYTHONPATH": str(SOURCE_FOLDER),
             "PYTHONWARNINGS": "error",
+            "HOLDFAST_NICE": "0",
             **self.environ,
             **more,
         }

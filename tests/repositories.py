@@ -22,9 +22,7 @@ def make_repository(
     now = datetime.now(UTC)
     config = Config(repository_id=uuid.uuid4(), created_at=now, single_writer=single_writer)
     keyring = Keyring.generate(repository_id=config.repository_id, config_digest=digest_of(config.encode()))
-    slots = list(
-        add_passphrase_slot(keyring, PASSPHRASE, slot="passphrase", label="tests", now=now, kdf=CHEAP)
-    )
+    slots = [add_passphrase_slot(keyring, PASSPHRASE, slot="passphrase", label="tests", now=now, kdf=CHEAP)]
     if recipient is not None:
-        slots += add_recipient_slot(keyring, recipient, slot="kit", label="tests", now=now)
+        slots.append(add_recipient_slot(keyring, recipient, slot="kit", label="tests", now=now))
     return create_repository(storage=storage, keyring=keyring, config=config, slots=slots, now=now)

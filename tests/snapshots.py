@@ -10,6 +10,7 @@ from holdfast.domain.coverage import CoverageEntry, CoverageStatus
 from holdfast.domain.ids import SnapshotId, make_snapshot_id
 from holdfast.domain.manifest import (
     ArchiveRef,
+    BlobRef,
     ChunkRef,
     DatabaseFacts,
     Instant,
@@ -27,6 +28,7 @@ from holdfast.domain.manifest import (
 )
 from holdfast.domain.ranges import PageRange
 from holdfast.domain.tables import Column, QualifiedName, SequenceValue, Tier
+from holdfast.repository.blobs import BlobWriter
 from holdfast.repository.repo import Repository
 from holdfast.repository.run import Run, find_predecessors
 from holdfast.repository.seal import ObjectType
@@ -60,15 +62,55 @@ def begin(repository: Repository, source: str = "shop") -> Run:
     )
 
 
+class Reusing:
+    """A blob writer that looks among known blobs first."""
+
+    def __init__(self, writer: BlobWriter, known: Mapping[bytes, BlobRef]) -> None:
+        self._writer = writer
+        self._known = known
+        self._tickets: list[int | BlobRef] = []
+
+    def add(self, kind: ObjectType, plaintext: bytes, *, identity: bytes) -> int:
+        known = self._known.get(identity)
+        self._tickets.append(known or self._writer.add(kind, plaintext, identity=identity))
+        return len(self._tickets) - 1
+
+    def finish(self) -> None:
+        self._writer.finish()
+
+    def __getitem__(self, ticket: int) -> BlobRef:
+        found = self._tickets[ticket]
+        return found if isinstance(found, BlobRef) else self._writer[found]
+
+    @property
+    def stored_bytes(self) -> int:
+        return self._writer.stored_bytes
+
+
+def blobs_of(repository: Repository, summary: SnapshotSummary) -> dict[bytes, BlobRef]:
+    """What a snapshot built on this one may reuse, by identity: chunks and table manifests."""
+    known = {}
+    for ref, manifest in repository.tables(table.manifest for table in repository.root(summary).tables):
+        known[ref.identity] = ref
+        known.update({chunk.blob.identity: chunk.blob for chunk in manifest.chunks()})
+    return known
+
+
 def commit(
     run: Run,
     tables: Mapping[str, list[bytes]],
     *,
     parent: SnapshotId | None = None,
     tags: tuple[str, ...] = (),
+    known: Mapping[bytes, BlobRef] | None = None,
+    state: SnapshotState = SnapshotState.COMMITTED,
 ) -> SnapshotSummary:
-    """Store chunks of these rows (each item of a list becomes a chunk), all manifests, and commit."""
-    data, meta = run.data_writer(), run.table_writer()
+    """Store chunks of these rows (each item of a list becomes a chunk), all manifests, and commit.
+
+    `known`: blobs that are reused instead.
+    """
+    data = Reusing(run.data_writer(), known or {})
+    meta = Reusing(run.table_writer(), known or {})
     seal = run.repository.sealer.identify
     tickets = {
         name: [data.add(ObjectType.CHUNK, rows, identity=seal(ObjectType.CHUNK, rows)) for rows in chunks]
@@ -151,12 +193,19 @@ def commit(
         ),
         journal_position=0,
     )
-    return run.commit(root, state=SnapshotState.COMMITTED, stored_bytes=data.stored_bytes + meta.stored_bytes)
+    return run.commit(root, state=state, stored_bytes=data.stored_bytes + meta.stored_bytes)
 
 
 def take(
-    repository: Repository, tables: Mapping[str, list[bytes]], *, source: str = "shop"
+    repository: Repository,
+    tables: Mapping[str, list[bytes]],
+    *,
+    source: str = "shop",
+    on: SnapshotSummary | None = None,
 ) -> SnapshotSummary:
-    """A whole small backup."""
+    """A whole small backup; `on`: the parent whose chunks and table manifests it reuses."""
     with begin(repository, source) as run:
-        return commit(run, tables)
+        if on is None:
+            return commit(run, tables)
+        assert run.still_stands(on.snapshot)
+        return commit(run, tables, parent=on.snapshot, known=blobs_of(repository, on))

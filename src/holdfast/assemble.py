@@ -10,26 +10,32 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.domain.errors import RefusedError, UsageError
 from holdfast.domain.tables import TablePatterns
-from holdfast.repository import layout
-from holdfast.repository.repo import Repository, read_config
+from holdfast.repository import layout, repo
+from holdfast.repository.repo import Repository
 from holdfast.repository.secrets import Secrets
-from holdfast.repository.unlocking import unlock
 from holdfast.settings import RepositoryChoice, RepositorySettings, SourceChoice, SourceSettings
 from holdfast.storage import Storage
+from holdfast.storage.bucket import parse_bucket
+from holdfast.storage.object_lock import LockPolicy
 from holdfast.storage.probe import Abilities, probe
-from holdfast.storage.spec import StorageSpec
-from holdfast.storage.wrap import Retrying
+from holdfast.storage.spec import StorageSpec, scheme_of
+from holdfast.storage.wrap import Limited, Retrying
 
 if TYPE_CHECKING:
+    from holdfast.domain.policy import RetentionPolicy
     from holdfast.postgres.address import ServerAddress
     from holdfast.postgres.stock import Selection
     from holdfast.workflows.backup import BackupOptions, BackupSource
+    from holdfast.workflows.doctor_bucket import Protection
+    from holdfast.workflows.policies import PoliciesReport
 
 _LIBPQ_ENVIRONMENT = "application_name=holdfast"  # words that leave everything to libpq
 
@@ -38,15 +44,65 @@ Prompt = Callable[[], str]
 
 def storage_spec(settings: RepositorySettings, *, create_once: bool = True) -> StorageSpec:
     options = {key: _option(value) for key, value in settings.options.items()}
-    return StorageSpec(url=settings.url, options=options, create_once=create_once)
+    return StorageSpec(url=settings.url, options=options, create_once=create_once, lock=lock_policy(settings))
+
+
+def lock_policy(settings: RepositorySettings) -> LockPolicy | None:
+    """What this repository's settings say of locks on its objects."""
+    if settings.lock is None:
+        return None
+    period = timedelta(days=settings.lock.days)
+    return LockPolicy(mode=settings.lock.mode, period=period, prefixes=layout.LOCKED, hidden=layout.HIDDEN)
+
+
+def protection_of(settings: RepositorySettings, *, retention: RetentionPolicy | None) -> Protection:
+    """What doctor should know of how a repository is protected from its own credentials."""
+    from holdfast.workflows.doctor_bucket import Protection
+
+    spec = storage_spec(settings)
+    scheme = scheme_of(spec.url)
+    rules = None
+    if scheme == "s3" and find_spec("botocore") is not None:
+        from holdfast.storage.bucket_rules import read_bucket_rules
+
+        rules = partial(read_bucket_rules, spec.url, spec.options)
+    return Protection(scheme=scheme, lock=spec.lock, rules=rules, retention=retention)
+
+
+def policies_of(settings: RepositorySettings) -> PoliciesReport:
+    """The smallest rights for each part that works on this repository. Asks no server."""
+    from holdfast.workflows.policies import policies_for
+
+    spec = storage_spec(settings)
+    scheme = scheme_of(spec.url)
+    if not scheme:
+        return policies_for(scheme="", bucket="", prefix="", address=settings.url, locks=False)
+    bucket = parse_bucket(spec.url, spec.options)
+    return policies_for(
+        scheme=scheme,
+        bucket=bucket.name,
+        prefix=bucket.prefix,
+        address=bucket.address,
+        locks=spec.lock is not None,
+    )
 
 
 @contextmanager
 def open_storage(
-    settings: RepositorySettings, *, create_once: bool = True, create_root: bool = False
+    settings: RepositorySettings,
+    *,
+    create_once: bool = True,
+    create_root: bool = False,
+    max_rate: float | None = None,
 ) -> Iterator[Storage]:
-    """A storage that tries again what may pass. Raises `UsageError` for settings that make none."""
-    storage = Retrying(storage_spec(settings, create_once=create_once).open(create_root=create_root))
+    """A storage that tries again what may pass. Raises `UsageError` for settings that make none.
+
+    `max_rate`: bytes per second instead of the settings'; 0 means no limit.
+    """
+    spec = storage_spec(settings, create_once=create_once)
+    storage: Storage = Retrying(spec.open(create_root=create_root))
+    if rate := settings.max_rate if max_rate is None else max_rate:
+        storage = Limited(storage, rate)
     try:
         yield storage
     finally:
@@ -54,15 +110,16 @@ def open_storage(
 
 
 @contextmanager
-def open_repository(choice: RepositoryChoice, secrets: Secrets) -> Iterator[Repository]:
+def open_repository(
+    choice: RepositoryChoice, secrets: Secrets, *, max_rate: float | None = None
+) -> Iterator[Repository]:
     """The repository, unlocked. `UsageError` if there is none, `LockedOutError` if nothing at hand opens it."""
-    with open_storage(choice.settings) as storage:
-        config, data = read_config(storage)
-        slots = [(info.name, storage.get(info.name)) for info in storage.list(layout.KEYS)]
-    unlocked = unlock(slots, secrets)
-    unlocked.keyring.check_config(data)
-    with open_storage(choice.settings, create_once=not config.single_writer) as storage:
-        yield Repository(storage=storage, keyring=unlocked.keyring, config=config, warnings=unlocked.warnings)
+    with open_storage(choice.settings, max_rate=0) as storage:
+        found = repo.open_repository(storage, secrets)
+    # Only the config says whether the storage can promise create-once.
+    once = not found.config.single_writer
+    with open_storage(choice.settings, create_once=once, max_rate=max_rate) as storage:
+        yield Repository(storage=storage, keyring=found.keyring, config=found.config, warnings=found.warnings)
 
 
 def find_secrets(
@@ -151,6 +208,8 @@ def backup_options(
     jobs: int | None = None,
     full: bool = False,
     lock_timeout_seconds: float | None = None,
+    max_runtime: timedelta | None = None,
+    wait_seconds: float = 0.0,
 ) -> BackupOptions:
     """What was asked for, then what is configured, then the workflow's own defaults."""
     from holdfast.workflows.backup import BackupOptions
@@ -160,7 +219,9 @@ def backup_options(
         options = replace(options, jobs=chosen)
     if (seconds := lock_timeout_seconds or settings.lock_timeout_seconds) is not None:
         options = replace(options, lock_timeout_seconds=seconds)
-    return options
+    if settings.full_every_days is not None:
+        options = replace(options, full_every_days=settings.full_every_days)
+    return replace(options, max_runtime=max_runtime or settings.max_runtime, wait_seconds=wait_seconds)
 
 
 def name_of(address: ServerAddress) -> str:

@@ -86,6 +86,24 @@ def test_there_and_back(with_repository: Program, shop: Database) -> None:
         assert back.rows("SELECT * FROM users") == shop.rows("SELECT * FROM users")
 
 
+def test_back_to_a_moment(with_repository: Program, shop: Database) -> None:
+    """Rows as they were then, not as they are now; the distance is told on standard error and in the document."""
+    run = with_repository
+    first = run("backup", shop.dsn, "--json").document
+    (row,) = shop.rows("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')")
+    moment = str(row[0])
+    shop.execute("DELETE FROM orders")
+    later = run("backup", shop.dsn, "--json").document
+    with beside(shop) as target:
+        back = run("restore", "--at", f"{moment}Z", "--to", target, "--create", "--json")
+        assert back.code == 0, back.said()
+        assert (back.document["snapshot"], back.document["rows"]) == (first["snapshot"], 1500)
+        assert 0 < back.document["at"]["seconds_before"] < 60
+        assert f"snapshot {first['snapshot']}" in back.stderr
+        assert f" s before {moment[:19]} UTC, at " in back.stderr
+    assert run("show", "--json").document["snapshot"] == later["snapshot"]
+
+
 def test_gaps_are_loud_and_name_their_grant(with_repository: Program, shop: Database, gaps: str) -> None:
     """Exit code 3; the first line says PARTIAL; run as it stands, the GRANT mends it."""
     run = with_repository

@@ -23,7 +23,21 @@ def test_help_needs_no_settings_and_tells_the_exit_codes(run: Program, write: Wr
 
 
 @pytest.mark.parametrize(
-    "command", ["backup", "restore", "list", "show", "verify", "init", "doctor", "demo", "key"]
+    "command",
+    [
+        "backup",
+        "restore",
+        "list",
+        "show",
+        "verify",
+        "prune",
+        "undelete",
+        "hold",
+        "init",
+        "doctor",
+        "demo",
+        "key",
+    ],
 )
 def test_every_command_has_help(inside: Inside, command: str) -> None:
     """`-h` and `--help` at every level."""
@@ -53,8 +67,8 @@ def test_the_version_is_told(run: Program) -> None:
         (["verify", "--level", "4"], "invalid value for '--level'", "run holdfast verify --help"),
         (
             ["verify", "x", "--all", "--repo", "/r"],
-            "--all and snapshots by name exclude each other",
-            "leave one",
+            "--all, --at and snapshots by name exclude each other",
+            "leave all but one",
         ),
         (["backup", "nope"], "no source is named 'nope'", "postgresql://"),
         (["list"], "no repository is named", "--repo"),

@@ -11,14 +11,14 @@ import pytest
 from holdfast.storage import Storage
 from holdfast.storage.spec import StorageSpec
 from holdfast.storage.wrap import Counted, Limited, Retrying
-from servers.fixtures import azure, moto, rclone, swift
+from servers.fixtures import azure, guarded, moto, rclone, swift
 from servers.process import Server
 
-__all__ = ["azure", "moto", "rclone", "swift"]
+__all__ = ["azure", "guarded", "moto", "rclone", "swift"]
 
-SERVERS = ("moto", "swift", "rclone", "azure")
+SERVERS = ("moto", "guarded", "swift", "rclone", "azure")
 KINDS = ("memory", "local", "local-without-links", *SERVERS, "wrapped-local", "wrapped-moto")
-KEEP_CREATE_ONCE = ("memory", "local", "moto", "azure", "wrapped-local", "wrapped-moto")
+KEEP_CREATE_ONCE = ("memory", "local", "moto", "guarded", "azure", "wrapped-local", "wrapped-moto")
 
 
 def new_prefix() -> str:

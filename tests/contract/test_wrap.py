@@ -223,6 +223,30 @@ def test_idle_time_saves_one_second_at_most() -> None:
     assert clock.now == pytest.approx(3701)
 
 
+def test_all_threads_share_one_rate() -> None:
+    """What waits is queued: four that come at the same moment wait for one another's bytes, too."""
+    clock = Clock()
+    waits: list[float] = []
+    storage = Limited(MemoryStorage(), 1000, clock=clock.read, sleep=waits.append)
+    threads = [threading.Thread(target=storage.create, args=(name, bytes(1000))) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(waits) == pytest.approx([1, 2, 3])
+
+
+def test_a_sign_of_life_is_never_late() -> None:
+    """What is replaced goes at once, however much is owed; the next object pays for it."""
+    clock = Clock()
+    storage = Limited(MemoryStorage(), 1000, clock=clock.read, sleep=clock.wait)
+    storage.create("a", bytes(1000))
+    storage.replace("heartbeat", bytes(500))
+    assert clock.now == 100
+    storage.create("b", bytes(500))
+    assert clock.now == pytest.approx(101)
+
+
 def test_rate_must_move_something() -> None:
     """A rate of nothing is a mistake in the settings."""
     with pytest.raises(UsageError):

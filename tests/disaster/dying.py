@@ -39,6 +39,7 @@ class Doomed:
         self._lock = threading.Lock()
         self.steps = 0
         self.create_once = storage.create_once
+        self.locks = storage.locks
         self.address = storage.address
 
     def announced(self, event: Event) -> None:

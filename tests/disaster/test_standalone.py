@@ -10,6 +10,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from holdfast.postgres.address import ServerAddress
 from holdfast.storage.local import LocalStorage
 from holdfast.workflows.backup import BackupOptions, BackupSource, backup
+from holdfast.workflows.replicate import ReplicateOptions, replicate
 from postgres_servers import Database
 from repositories import PASSPHRASE, make_repository
 
@@ -93,7 +95,8 @@ class Reader:
 
 
 def test_rows_and_definitions_come_back_without_holdfast(database: Database, tmp_path: Path) -> None:
-    """With docs/FORMAT.md's recipe alone, every row and the definitions come out of a repository in a folder."""
+    """With docs/FORMAT.md's recipe alone, every row and the definitions come out of a repository in a folder, and
+    of a copy of it."""
     database.execute(
         "create table big as select i, md5(i::text) as digest from generate_series(1, 300000) i",
         "create table small (a text, b int[])",
@@ -105,8 +108,25 @@ def test_rows_and_definitions_come_back_without_holdfast(database: Database, tmp
     repository = make_repository(LocalStorage(folder))
     source = BackupSource(name="alone", address=ServerAddress.parse(database.dsn))
     taken = backup(source, repository, options=BackupOptions())
-    reader = Reader(folder, PASSPHRASE)
-    root = reader.root(taken.snapshot)
+    require_rows(Reader(folder, PASSPHRASE), taken.snapshot, database)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    copied = replicate(
+        repository,
+        repository.summary(taken.snapshot),
+        make_repository(LocalStorage(elsewhere)),
+        base=None,
+        options=ReplicateOptions(),
+        clock=lambda: datetime.now(UTC),
+    ).summary
+    reader = Reader(elsewhere, PASSPHRASE)
+    assert reader.root(copied.snapshot)["origin"]["snapshot"] == taken.snapshot
+    require_rows(reader, copied.snapshot, database)
+
+
+def require_rows(reader: Reader, snapshot: str, database: Database) -> None:
+    """Definitions and all rows, as the database itself says them."""
+    root = reader.root(snapshot)
     assert reader.archive(root)[:5] == b"PGDMP"
     found = {f"{schema}.{name}": rows for schema, name, rows in reader.tables(root)}
     with psycopg.connect(database.dsn) as connection, connection.cursor() as cursor:

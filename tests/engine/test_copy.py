@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-import psycopg
 import pytest
 
 from holdfast.domain.errors import (
     InterruptedRunError,
     SourceLostError,
     TableBusyError,
-    UnreachableError,
 )
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.ranges import WHOLE, PageRange, cut
@@ -24,7 +21,7 @@ from holdfast.domain.tables import Column, QualifiedName, Table
 from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.asyncpg_wire import AsyncpgWire
 from holdfast.postgres.connection import connect
-from holdfast.postgres.copy import RangeReader, ReadSpec, RowWriter, WriteSpec
+from holdfast.postgres.copy import RangeReader, ReadSpec
 from holdfast.postgres.libpq_wire import LibpqWire
 from holdfast.postgres.session import Selection, Taken, open_source
 from postgres_servers import Database
@@ -132,16 +129,12 @@ def test_the_last_range_is_open_ended(database: Database) -> None:
 
 
 def test_a_table_without_columns_has_rows(database: Database, wire: str) -> None:
-    """Each is an empty line; out and in again, alone and in ranges."""
-    database.execute("CREATE TABLE t ()", "CREATE TABLE u ()", "INSERT INTO t DEFAULT VALUES")
+    """Each is an empty line, of the whole table and of a range."""
+    database.execute("CREATE TABLE t ()", "INSERT INTO t DEFAULT VALUES")
     database.execute(*["INSERT INTO t SELECT FROM t"] * 4)
     with RangeReader.open(spec_of(database, wire)) as reader:
         assert read_all(reader, table("t")) == (16, b"\n" * 16)
         assert read_all(reader, table("t"), PageRange(first=0, end=1)) == (16, b"\n" * 16)
-    with RowWriter.open(write_spec(database, wire)) as writer:
-        name = QualifiedName(schema="public", name="u")
-        assert writer.load(name, (), [b"\n" * 7, b"\n"]) == 8
-    assert database.rows("SELECT count(*) FROM u") == [(8,)]
 
 
 def test_an_empty_table_gives_no_pieces(database: Database, wire: str) -> None:
@@ -149,6 +142,15 @@ def test_an_empty_table_gives_no_pieces(database: Database, wire: str) -> None:
     database.execute("CREATE TABLE t (id int)")
     with RangeReader.open(spec_of(database, wire)) as reader:
         assert read_all(reader, table("t", "id")) == (0, b"")
+
+
+def load(database: Database, statement: bytes, pieces: Iterable[bytes], *, encoding: str) -> None:
+    """COPY them in, by plain psycopg."""
+    with database.connect() as connection:
+        connection.execute(f"SET client_encoding TO '{encoding}'")
+        with connection.cursor().copy(statement) as copy:
+            for piece in pieces:
+                copy.write(piece)
 
 
 def test_one_row_of_a_hundred_megabytes(database: Database) -> None:
@@ -160,8 +162,7 @@ def test_one_row_of_a_hundred_megabytes(database: Database) -> None:
     with RangeReader.open(spec_of(database, wire)) as reader:
         assert reader.read(table("t", "id", "body"), WHOLE, pieces.append) == 2
     assert sum(map(len, pieces)) == 100_000_000 + len("1\t\n2\tx\n")
-    with RowWriter.open(write_spec(database, wire)) as writer:
-        assert writer.load(QualifiedName(schema="public", name="u"), ("id", "body"), pieces) == 2
+    load(database, b"COPY u FROM STDIN", pieces, encoding="UTF8")
     query = "SELECT string_agg(md5(body), ',' ORDER BY id) FROM "
     assert database.rows(query + "t") == database.rows(query + "u")
 
@@ -238,9 +239,7 @@ def test_a_latin1_database_is_read_byte_for_byte(make_database: Callable[..., Da
     target = make_database(encoding="UTF8", locale="C")
     with target.connect() as connection:
         connection.execute('CREATE TABLE "täble" ("cölumn" text)'.encode())
-    spec = WriteSpec(address=address_of(target, wire), client_encoding="LATIN1", application_name="test")
-    with RowWriter.open(spec) as writer:
-        assert writer.load(QualifiedName(schema="public", name="täble"), ("cölumn",), [data]) == 1
+    load(target, 'COPY "täble" FROM STDIN'.encode("latin-1"), [data], encoding="LATIN1")
     assert target.rows('SELECT * FROM "täble"') == [(every,)]
 
 
@@ -263,12 +262,7 @@ def test_a_sql_ascii_database_keeps_bytes_of_no_encoding(make_database: Callable
         reader.lock(found.tables)
         rows, data = read_all(reader, odd)
     assert (rows, data) == (1, raw + b"\n")
-    spec = WriteSpec(address=address_of(target), client_encoding="SQL_ASCII", application_name="test")
-    with RowWriter.open(spec) as writer:
-        writer.begin()
-        writer.truncate(odd.name)
-        assert writer.load(odd.name, [column.name for column in odd.columns], [data], freeze=True) == 1
-        writer.commit()
+    load(target, b'COPY "n\xff\xe9\xc3" FROM STDIN', [data], encoding="SQL_ASCII")
     with target.connect() as connection:
         connection.execute("SET client_encoding TO 'SQL_ASCII'")
         assert connection.execute(b'SELECT "c\xfe" FROM "n\xff\xe9\xc3"').fetchone() == (raw,)
@@ -364,77 +358,6 @@ def test_a_snapshot_of_another_database_is_refused(make_database: Callable[..., 
         reader.query("SELECT 1")
 
 
-# -- loading -----------------------------------------------------------------------------------------------------
-
-
-def write_spec(database: Database, wire: str) -> WriteSpec:
-    return WriteSpec(address=address_of(database, wire), client_encoding="UTF8", application_name="test")
-
-
-NAME = QualifiedName(schema="public", name="t")
-
-
-def test_a_frozen_load_reads_back_as_it_was_loaded(database: Database, wire: str) -> None:
-    """Truncated, loaded and frozen in one transaction; pieces may be cut anywhere."""
-    database.execute("CREATE TABLE t (id int, body text)", "INSERT INTO t VALUES (0, 'old')")
-    stream = b"".join(b"%d\tb\xc3\xb6dy %d \\\\N\n" % (number, number) for number in range(50000))
-    pieces = [stream[start : start + 777_777] for start in range(0, len(stream), 777_777)]
-    with RowWriter.open(write_spec(database, wire)) as writer:
-        writer.begin()
-        writer.truncate(NAME)
-        assert writer.load(NAME, ("id", "body"), pieces, freeze=True) == 50000
-        writer.commit()
-    with RangeReader.open(spec_of(database, wire)) as reader:
-        rows, data = read_all(reader, table("t", "id", "body"))
-    assert rows == 50000
-    assert hashlib.sha256(data).digest() == hashlib.sha256(stream).digest()
-
-
-def test_a_failing_source_of_pieces_leaves_nothing_behind(database: Database, wire: str) -> None:
-    """A damaged chunk in the middle: what it raised comes out, and the table is as it was."""
-    database.execute("CREATE TABLE t (id int)", "INSERT INTO t VALUES (1)")
-
-    def pieces() -> Iterator[bytes]:
-        yield b"2\n" * 100_000
-        raise EnoughError
-
-    with RowWriter.open(write_spec(database, wire)) as writer:
-        writer.begin()
-        writer.truncate(NAME)
-        with pytest.raises(EnoughError):
-            writer.load(NAME, ("id",), pieces(), freeze=True)
-        writer.rollback()
-        writer.begin()
-        assert writer.load(NAME, ("id",), [b"3\n"]) == 1
-        writer.commit()
-    assert database.rows("SELECT id FROM t ORDER BY id") == [(1,), (3,)]
-
-
-def test_rows_that_the_table_refuses_are_an_error_with_the_table(database: Database, wire: str) -> None:
-    """The server's own words, and which table."""
-    database.execute("CREATE TABLE t (id int)")
-    with (
-        RowWriter.open(write_spec(database, wire)) as writer,
-        pytest.raises(UnreachableError, match="loading table"),
-    ):
-        writer.load(NAME, ("id",), [b"no number\n"])
-
-
-def test_leaving_a_writer_without_commit_keeps_nothing(database: Database, wire: str) -> None:
-    """An exception on the way rolls back."""
-    database.execute("CREATE TABLE t (id int)")
-
-    def break_off() -> None:
-        with RowWriter.open(write_spec(database, wire)) as writer:
-            writer.begin()
-            writer.load(NAME, ("id",), [b"1\n"])
-            raise EnoughError
-
-    with pytest.raises(EnoughError):
-        break_off()
-    assert database.rows("SELECT count(*) FROM t") == [(0,)]
-
-
 def test_large_objects_are_read_in_pieces(database: Database, wire: str) -> None:
     """Offset and length are honoured, and past the end there is nothing."""
     with database.connect() as connection:
@@ -467,14 +390,3 @@ def test_readers_of_any_major_agree(make_database: Callable[..., Database], majo
         ]
     rows = b"".join(data for _, data in parts).splitlines()
     assert sorted(rows) == sorted(b"%d\t%s" % (number, b"x" * number) for number in range(1, 3001))
-
-
-def test_a_dead_writer_is_reported(database: Database, wire: str) -> None:
-    """psycopg and asyncpg both say that the server ended the session."""
-    database.execute("CREATE TABLE t (id int)")
-    with RowWriter.open(write_spec(database, wire)) as writer:
-        pid = writer.query("SELECT pg_catalog.pg_backend_pid()")[0][0]
-        with psycopg.connect(database.dsn, autocommit=True) as other:
-            other.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
-        with pytest.raises(SourceLostError):
-            writer.load(NAME, ("id",), [b"1\n"])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from servers import azurite, s3_moto, s3_rclone, s3_swift
+from servers import azurite, s3_guarded, s3_moto, s3_rclone, s3_swift
 from servers.process import Server
 
 
@@ -14,6 +14,13 @@ from servers.process import Server
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Keeps create-once; no rights."""
     with s3_moto.start(tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Keeps create-once, locks and versions; rights by policy (`servers.s3_guarded.guard`)."""
+    with s3_guarded.start(tmp_path_factory.mktemp("guarded")) as server:
         yield server
 
 

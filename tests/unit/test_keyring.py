@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.domain.errors import DamagedError, LockedOutError, UsageError
+from holdfast.repository.epochs import EpochReason, make_marker
 from holdfast.repository.keyring import (
     EpochKeys,
     KeyObject,
@@ -48,11 +49,19 @@ def fresh_keyring() -> Keyring:
 def passphrase_slot(
     keyring: Keyring, passphrase: str = PASSPHRASE, slot: str = "passphrase"
 ) -> tuple[KeyObject, ...]:
-    return add_passphrase_slot(keyring, passphrase, slot=slot, label="for tests", now=NOW, kdf=CHEAP)
+    made = add_passphrase_slot(keyring, passphrase, slot=slot, label="for tests", now=NOW, kdf=CHEAP)
+    return (made, *marker(keyring))
 
 
 def age_slot(keyring: Keyring, recipient: object, slot: str = "team") -> tuple[KeyObject, ...]:
-    return add_recipient_slot(keyring, str(recipient), slot=slot, label="", now=NOW)
+    return (add_recipient_slot(keyring, str(recipient), slot=slot, label="", now=NOW), *marker(keyring))
+
+
+def marker(keyring: Keyring) -> tuple[KeyObject, ...]:
+    """What makes the keyring's newest epoch exist, unless it is the first."""
+    if keyring.current == 1:
+        return ()
+    return (make_marker(keyring, slots=(), reason=EpochReason.ROTATION, now=NOW),)
 
 
 def identity_file(folder: Path, *identities: object) -> Path:
@@ -114,7 +123,7 @@ def test_slot_describes_itself_without_being_opened() -> None:
 
 def test_wrong_passphrase_is_locked_out_quickly() -> None:
     """With the real cost: the answer is quick, and never names the passphrase."""
-    slots = add_passphrase_slot(fresh_keyring(), PASSPHRASE, slot="p", label="", now=NOW)
+    slots = [add_passphrase_slot(fresh_keyring(), PASSPHRASE, slot="p", label="", now=NOW)]
     assert read_slot(*slots[0]).clear["kdf"]["memory_kib"] == KDF.memory_kib
     started = time.process_time()
     with pytest.raises(LockedOutError, match="does not open") as caught:
@@ -332,7 +341,7 @@ def test_slot_of_another_repository_is_refused(tmp_path: Path) -> None:
     identity = pyrage.x25519.Identity.generate()
     keyring = fresh_keyring()
     other = dataclasses.replace(keyring.with_new_epoch(), repository_id=UUID(int=9))
-    slots = age_slot(keyring, identity.to_public(), "a") + age_slot(other, identity.to_public(), "b")[1:]
+    slots = age_slot(keyring, identity.to_public(), "a") + age_slot(other, identity.to_public(), "b")
     with pytest.raises(DamagedError, match="contradicts"):
         unlock(slots, Secrets(identity_file=identity_file(tmp_path, identity)))
 
@@ -356,15 +365,112 @@ def test_malformed_payload_is_refused_without_showing_it(content: bytes, tmp_pat
 
 
 def test_rotation_keeps_old_epochs_open() -> None:
-    """A new epoch seals; the slots made now open both with one derivation of the passphrase's key."""
+    """A new epoch seals; its slot alone opens the older one as well."""
     keyring = fresh_keyring().with_new_epoch()
     slots = passphrase_slot(keyring)
-    assert [name for name, _ in slots] == ["keys/00000001/passphrase", "keys/00000002/passphrase"]
+    folder = f"keys/00000002-{keyring.keys(2).attempt}"
+    assert [name for name, _ in slots] == [f"{folder}/passphrase", "keys/00000002"]
     unlocked = unlock(slots, OPEN)
     assert unlocked.keyring == keyring
     assert unlocked.keyring.sealing().epoch == 2
     assert keyring.keys(1).data_key != keyring.keys(2).data_key
     assert keyring.keys(1).identity_key == keyring.keys(2).identity_key
+
+
+def test_epoch_without_its_marker_does_not_exist() -> None:
+    """What a rotation left that died opens nothing and locks nothing."""
+    keyring = fresh_keyring()
+    left = passphrase_slot(keyring.with_new_epoch(), "another")[:1]
+    unlocked = unlock([*left, *passphrase_slot(keyring)], OPEN)
+    assert (unlocked.keyring, unlocked.warnings) == (keyring, ())
+    with pytest.raises(LockedOutError):
+        unlock([*left, *passphrase_slot(keyring)], Secrets(passphrase="another"))
+
+
+def test_only_the_attempt_that_the_marker_names_counts() -> None:
+    """Two rotations at once: the loser's slots are not looked at."""
+    keyring = fresh_keyring()
+    winner, loser = keyring.with_new_epoch(), keyring.with_new_epoch()
+    slots = [*passphrase_slot(keyring), *passphrase_slot(winner), passphrase_slot(loser)[0]]
+    assert unlock(slots, OPEN).keyring == winner
+    assert unlock(list(reversed(slots)), OPEN).keyring == winner
+
+
+def test_damaged_marker_leaves_the_only_attempt_in_use() -> None:
+    """A flipped bit in a marker hides no epoch; of two attempts none is guessed, and nothing is sealed."""
+    keyring = fresh_keyring()
+    winner, loser = keyring.with_new_epoch(), keyring.with_new_epoch()
+    slot, mark = passphrase_slot(winner)
+    broken = [*passphrase_slot(keyring), slot, KeyObject(mark.name, mark.data[:-9])]
+    unlocked = unlock(broken, OPEN)
+    assert unlocked.keyring == winner
+    assert "object keys/00000002 is damaged" in unlocked.warnings[0]
+    assert unlock([*broken, passphrase_slot(loser)[0]], OPEN).keyring.locked == (2,)
+
+
+def test_marker_that_no_holder_made_is_refused(tmp_path: Path) -> None:
+    """Neither altered nor made with other keys: what it wraps is as trusted as a slot."""
+    keyring = fresh_keyring().with_new_epoch()
+    slot, mark = passphrase_slot(keyring)
+    for changes in (
+        {"made_at": "2026-01-01T00:00:00+00:00"},
+        {"slots": ["keys/00000001/x"]},
+        {"wrapped": "AA=="},
+    ):
+        with pytest.raises(DamagedError, match="no holder of the keys of epoch 2"):
+            unlock([slot, altered(mark, **changes)], OPEN)
+
+
+def test_planted_epoch_with_an_invented_past_is_refused(tmp_path: Path) -> None:
+    """A whole false history, wrapped for a known recipient: the recipient's own older slot contradicts it."""
+    identity = pyrage.x25519.Identity.generate()
+    keyring = fresh_keyring()
+    planted = fresh_keyring().with_new_epoch()
+    slots = [*age_slot(keyring, identity.to_public()), *age_slot(planted, identity.to_public(), "evil")]
+    for order in (slots, list(reversed(slots))):
+        with pytest.raises(DamagedError, match="contradicts"):
+            unlock(order, Secrets(identity_file=identity_file(tmp_path, identity)))
+
+
+def test_a_passphrase_is_derived_once_for_all_slots_and_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong passphrase costs one derivation, however many slots and epochs there are; so does the right one."""
+    derived = []
+    derive = Argon2.derive
+
+    def counted(self: Argon2, passphrase: str, salt: bytes) -> bytes:
+        derived.append(salt)
+        return derive(self, passphrase, salt)
+
+    keyring = fresh_keyring()
+    objects = [*passphrase_slot(keyring)]
+    for epoch in range(2, 6):
+        keyring = keyring.with_new_epoch(new_identity_key=epoch == 4)
+        objects += passphrase_slot(keyring)
+        objects += [passphrase_slot(keyring, f"other {n}", f"other-{n}")[0] for n in range(4)]
+    monkeypatch.setattr(Argon2, "derive", counted)
+    with pytest.raises(LockedOutError, match="none of the 21 key slots"):
+        unlock(objects, Secrets(passphrase="wrong"))
+    assert len(derived) == 1
+    assert unlock(objects, OPEN).keyring == keyring
+    assert len(derived) == 2
+
+
+def test_slots_are_vouched_for_by_the_keys() -> None:
+    """Whoever lacks the epoch's keys can neither make a slot that is wrapped anew, nor alter one."""
+    keyring = fresh_keyring()
+    made = age_slot(keyring, AGE_IDENTITY.to_public())[0]
+    data_key = keyring.keys(1).data_key
+    assert read_slot(*made).is_vouched_for(data_key) is True
+    other = str(pyrage.x25519.Identity.generate().to_public())
+    assert read_slot(*altered(made, recipient=other)).is_vouched_for(data_key) is False
+    planted = age_slot(fresh_keyring(), other)[0]
+    assert read_slot(*planted).is_vouched_for(data_key) is False
+    document = json.loads(made.data)
+    del document["mac"]
+    assert (
+        read_slot(*altered(KeyObject(made.name, json.dumps(document).encode()))).is_vouched_for(data_key)
+        is None
+    )
 
 
 def test_rotation_after_a_compromise_changes_identities() -> None:
@@ -375,25 +481,24 @@ def test_rotation_after_a_compromise_changes_identities() -> None:
 
 def test_epochs_that_no_secret_opens_are_locked_not_forgotten() -> None:
     """An old secret reads what it could always read, and does not seal."""
-    keyring = fresh_keyring().with_new_epoch()
-    old = passphrase_slot(keyring)[0]
-    new = passphrase_slot(keyring, "the new one")[1]
-    with_old = unlock([old, new], OPEN).keyring
+    keyring = fresh_keyring()
+    rotated = keyring.with_new_epoch()
+    objects = [*passphrase_slot(keyring), *passphrase_slot(rotated, "the new one")]
+    with_old = unlock(objects, OPEN).keyring
     assert (with_old.locked, with_old.current) == ((2,), 2)
     assert with_old.keys(1) == keyring.keys(1)
     with pytest.raises(LockedOutError, match="epoch 2 are locked"):
         with_old.sealing()
-    with_new = unlock([old, new], Secrets(passphrase="the new one")).keyring
-    assert (with_new.locked, with_new.sealing()) == ((1,), keyring.keys(2))
+    assert unlock(objects, Secrets(passphrase="the new one")).keyring == rotated
 
 
 def test_epoch_whose_slot_is_damaged_is_locked() -> None:
     """Nothing is sealed under an older epoch because the newest one's slot cannot be read."""
-    keyring = fresh_keyring().with_new_epoch()
-    first, second = passphrase_slot(keyring)
-    unlocked = unlock([first, (second.name, second.data[:50])], OPEN)
+    keyring = fresh_keyring()
+    slot, mark = passphrase_slot(keyring.with_new_epoch())
+    unlocked = unlock([*passphrase_slot(keyring), (slot.name, slot.data[:50]), mark], OPEN)
     assert unlocked.keyring.locked == (2,)
-    assert "keys/00000002/passphrase is damaged" in unlocked.warnings[0]
+    assert f"{slot.name} is damaged" in unlocked.warnings[0]
 
 
 def test_planted_epoch_is_refused(tmp_path: Path) -> None:
@@ -401,12 +506,17 @@ def test_planted_epoch_is_refused(tmp_path: Path) -> None:
     identity = pyrage.x25519.Identity.generate()
     keyring = fresh_keyring()
     planted = EpochKeys(
-        epoch=2, data_key=os.urandom(32), identity_key=keyring.keys(1).identity_key, link=os.urandom(32)
+        epoch=2,
+        data_key=os.urandom(32),
+        identity_key=keyring.keys(1).identity_key,
+        link=os.urandom(32),
+        attempt="0badc0de",
     )
     forged = dataclasses.replace(keyring, epochs=(*keyring.epochs, planted))
     with pytest.raises(DamagedError, match="epoch 2 was not made by a holder of epoch 1") as caught:
         unlock(
-            age_slot(forged, identity.to_public()), Secrets(identity_file=identity_file(tmp_path, identity))
+            [*age_slot(keyring, identity.to_public()), *age_slot(forged, identity.to_public(), "evil")],
+            Secrets(identity_file=identity_file(tmp_path, identity)),
         )
     assert caught.value.object_name == "keys/00000002/"
 

@@ -13,7 +13,8 @@ import pyrage
 import pytest
 
 from holdfast.domain.errors import LockedOutError, UsageError
-from holdfast.repository.keyring import Keyring
+from holdfast.repository.epochs import EpochReason, make_marker
+from holdfast.repository.keyring import KeyObject, Keyring
 from holdfast.repository.kit import Kit, make_kit, parse_kit
 from holdfast.repository.secrets import Secrets
 from holdfast.repository.unlocking import unlock
@@ -35,11 +36,11 @@ def kit(keyring: Keyring) -> Kit:
     return make_kit(keyring, storage_address=ADDRESS, now=NOW)
 
 
-def opened_by(text: str, kit: Kit, folder: Path) -> Keyring:
+def opened_by(text: str, kit: Kit, folder: Path, *others: KeyObject) -> Keyring:
     path = folder / "kit.txt"
     path.write_text(text)
     path.chmod(0o600)
-    return unlock(kit.objects, Secrets(identity_file=path)).keyring
+    return unlock([kit.slot_object, *others], Secrets(identity_file=path)).keyring
 
 
 def key_line(kit: Kit) -> str:
@@ -52,11 +53,15 @@ def test_kit_alone_opens_the_repository(kit: Kit, keyring: Keyring, tmp_path: Pa
 
 
 def test_kit_opens_every_epoch(keyring: Keyring, tmp_path: Path) -> None:
-    """A kit made after rotations reads old snapshots, too."""
-    rotated = keyring.with_new_epoch().with_new_epoch(new_identity_key=True)
+    """A kit made after rotations reads old snapshots, too, by its one slot."""
+    second = keyring.with_new_epoch()
+    rotated = second.with_new_epoch(new_identity_key=True)
     kit = make_kit(rotated, storage_address=ADDRESS, now=NOW)
-    assert [name.split("/")[1] for name, _ in kit.objects] == ["00000001", "00000002", "00000003"]
-    assert opened_by(kit.text, kit, tmp_path) == rotated
+    markers = [
+        make_marker(item, slots=(), reason=EpochReason.ROTATION, now=NOW) for item in (second, rotated)
+    ]
+    assert kit.slot_object.name.startswith("keys/00000003-")
+    assert opened_by(kit.text, kit, tmp_path, *markers) == rotated
 
 
 def test_kit_typed_in_from_paper_opens(kit: Kit, keyring: Keyring, tmp_path: Path) -> None:
@@ -79,7 +84,7 @@ def test_kit_says_what_it_opens_and_how(kit: Kit) -> None:
     assert (contents.repository_id, contents.storage_address) == (REPOSITORY, ADDRESS)
     assert str(contents.identity) == key_line(kit)
     assert "2026-11-21" in kit.text
-    assert kit.objects[0].name.removeprefix("keys/00000001/") in kit.text
+    assert kit.slot_object.name.removeprefix("keys/00000001/") in kit.text
     command = kit.text[kit.text.index("holdfast restore") :].split("\n#\n")[0].replace("\\\n#", "")
     words = shlex.split(command)
     assert words[:5] == ["holdfast", "restore", "latest", "--repo", ADDRESS]
@@ -98,21 +103,26 @@ def test_kit_holds_no_other_secret(kit: Kit, keyring: Keyring) -> None:
     assert keyring.keys(1).data_key.hex() not in kit.text
     assert key_line(kit) not in repr(kit)
     assert key_line(kit) not in repr(parse_kit(kit.text))
-    assert key_line(kit).encode() not in kit.objects[0].data
+    assert key_line(kit).encode() not in kit.slot_object.data
 
 
 def test_two_kits_are_independent(keyring: Keyring, tmp_path: Path) -> None:
     """Each has a slot and an identity of its own: one can be revoked without the other."""
     first, second = (make_kit(keyring, storage_address=ADDRESS, now=NOW) for _ in range(2))
-    assert first.objects[0].name != second.objects[0].name
+    assert first.slot_object.name != second.slot_object.name
     with pytest.raises(LockedOutError):
         opened_by(first.text, second, tmp_path)
 
 
 def test_kit_of_a_keyring_with_a_locked_epoch_opens_the_rest(keyring: Keyring, tmp_path: Path) -> None:
-    """It wraps what there is."""
-    kit = make_kit(dataclasses.replace(keyring, locked=(2,)), storage_address=ADDRESS, now=NOW)
-    assert opened_by(kit.text, kit, tmp_path) == keyring
+    """It wraps what there is; but no kit is made that could not open the newest snapshots."""
+    rotated = dataclasses.replace(keyring.with_new_epoch(), locked=(1,))
+    partial = dataclasses.replace(rotated, epochs=rotated.epochs[1:])
+    kit = make_kit(partial, storage_address=ADDRESS, now=NOW)
+    marker = make_marker(partial, slots=(), reason=EpochReason.ROTATION, now=NOW)
+    assert opened_by(kit.text, kit, tmp_path, marker).epochs == partial.epochs
+    with pytest.raises(LockedOutError):
+        make_kit(dataclasses.replace(keyring, locked=(2,)), storage_address=ADDRESS, now=NOW)
 
 
 @pytest.mark.parametrize("address", ["s3://bucket/\nAGE-SECRET-KEY-1", "file:///backups/\x1b[2J"])

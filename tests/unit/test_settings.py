@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from holdfast import settings
 from holdfast.domain.errors import UsageError
+from holdfast.domain.policy import RetentionPolicy, TagRule
 from holdfast.domain.tables import QualifiedName, Tier, tier_of
 from holdfast.settings import Settings
 
@@ -29,6 +31,7 @@ url = "${SHOP_URL}"
 repository = "disk"
 jobs = 4
 lock_timeout_seconds = 2.5
+full_every_days = 3
 exclude_rows = ["audit.*"]
 tags = ["nightly"]
 
@@ -59,6 +62,7 @@ def test_a_full_file_is_understood(tmp_path: Path) -> None:
     source = found.pick_source(None)
     assert (source.name, source.settings.url) == ("shop", "postgresql://u:pw@db/shop")
     assert (source.settings.jobs, source.settings.lock_timeout_seconds) == (4, 2.5)
+    assert source.settings.full_every_days == 3
     assert (source.settings.exclude_rows, source.settings.tags) == (("audit.*",), ("nightly",))
     rules = source.settings.tiers.rules()
     assert tier_of(QualifiedName(schema="public", name="orders"), rules) is Tier.CRITICAL
@@ -289,3 +293,84 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
     source = load(tmp_path, FULL, SHOP_URL="x").pick_source("shop").settings
     with pytest.raises(ValueError, match="frozen"):
         source.jobs = 7
+
+
+RETENTION = """
+[retention]
+daily = 7
+safety = "30d"
+
+[repositories.offsite]
+url = "s3://far/backups"
+[repositories.offsite.retention]
+monthly = 24
+
+[sources.shop]
+[sources.shop.retention]
+keep_last = 12
+keep_within = "14d"
+hourly = 24
+daily = 30
+weekly = 8
+monthly = 12
+yearly = 5
+minimum = 3
+time_zone = "Europe/Berlin"
+tags = { before-migration = "30d" }
+
+[sources.crm]
+"""
+
+
+def test_the_most_specific_retention_stands_whole(tmp_path: Path) -> None:
+    """The repository's own, else the source's, else the one at the top; a stranger's snapshots have none."""
+    found = load(tmp_path, RETENTION)
+    assert found.pick_policy("shop", None) == RetentionPolicy(
+        keep_last=12,
+        keep_within=timedelta(days=14),
+        hourly=24,
+        daily=30,
+        weekly=8,
+        monthly=12,
+        yearly=5,
+        minimum=3,
+        time_zone="Europe/Berlin",
+        tags=(TagRule(tag="before-migration", keep=timedelta(days=30)),),
+    )
+    assert found.pick_policy("crm", None) == RetentionPolicy(daily=7)
+    assert found.pick_policy("shop", "offsite") == RetentionPolicy(monthly=24)
+    for address in ("offsite", "s3://far/backups", "s3://far/backups/?region=eu-central-1"):
+        assert found.name_of(found.pick_repository(address)) == "offsite"
+    assert found.name_of(found.pick_repository("s3://far/other")) is None
+    assert found.pick_policy("stranger", None) is None
+    assert found.pick_policy("stranger", "offsite") is None
+    assert found.safety_policy() == RetentionPolicy(keep_within=timedelta(days=30))
+    nothing = load(tmp_path, "[sources.crm]\n")
+    assert (nothing.pick_policy("crm", None), nothing.safety_policy()) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("keep_within = 14", "sources.a.retention.keep_within"),
+        ('keep_within = "3m"', "'3m' is no length of time"),
+        ("daily = -1", "daily must be between 0 and"),
+        ("daily = 1.5", "sources.a.retention.daily"),
+        ("daily = true", "sources.a.retention.daily"),
+        ('time_zone = "Berlin"', "time_zone 'Berlin' is not known"),
+        ('tags = { "two words" = "30d" }', "'two words' is no tag"),
+        ('tags = { nightly = "0d" }', "tag nightly: the time to keep it must be longer than zero"),
+        ('safety = "30d"', "sources.a.retention.safety belongs into [retention]"),
+        ("dayly = 7", "unknown key sources.a.retention.dayly"),
+    ],
+)
+def test_a_retention_without_sense_is_refused(tmp_path: Path, section: str, words: str) -> None:
+    """A policy that says something else than was meant would remove backups."""
+    assert words in failure(tmp_path, f"[sources.a]\n[sources.a.retention]\n{section}\n").message
+
+
+def test_a_misspelt_rule_of_retention_gets_a_suggestion(tmp_path: Path) -> None:
+    """At the top and in a repository's section, too."""
+    for section in ("retention", "repositories.a.retention", "sources.a.retention"):
+        error = failure(tmp_path, f'[repositories.a]\nurl="x"\n[{section}]\nkeep_lst = 7\n')
+        assert error.hint == "did you mean keep_last?"

@@ -10,10 +10,12 @@ from collections.abc import Iterable
 from functools import singledispatch
 from typing import Any
 
+from holdfast.cli.exposures import exposure_document
 from holdfast.cli.words import iso
 from holdfast.domain.coverage import CoverageEntry
 from holdfast.domain.manifest import SnapshotSummary
-from holdfast.workflows.keys import InitReport, KeySlot, KeysReport
+from holdfast.workflows.key_slots import KeySlot
+from holdfast.workflows.keys import InitReport, KeysReport
 from holdfast.workflows.listing import ShowReport
 from holdfast.workflows.reports import (
     BackupReport,
@@ -65,9 +67,18 @@ def _backup(report: BackupReport) -> Document:
                 "bytes_stored": reading.bytes_stored,
                 "chunks_stored": reading.chunks_stored,
                 "chunks_reused": reading.chunks_reused,
+                "rows_read": reading.rows_read,
+                "rows_unchanged": reading.rows_unchanged,
+                "bytes_unchanged": reading.bytes_unchanged,
+                "ranges_read": reading.ranges_read,
+                "ranges_unchanged": reading.ranges_unchanged,
+                "reason": reading.reason or None,
             }
             for reading in report.readings
         ],
+        "bytes": report.bytes,
+        "reason": report.reason or None,
+        "definitions_reused": report.definitions_reused,
     }
 
 
@@ -185,6 +196,18 @@ def _keys(report: KeysReport) -> Document:
         "keys": [_slot(slot) for slot in report.slots],
         "added": list(report.added),
         "removed": list(report.removed),
+        "epochs": [
+            {
+                "epoch": epoch.epoch,
+                "began_at": None if epoch.began_at is None else iso(epoch.began_at),
+                "reason": epoch.reason,
+                "open": epoch.is_open,
+                "reusable": epoch.shares_identities,
+            }
+            for epoch in report.epochs
+        ],
+        "warnings": list(report.warnings),
+        "exposures": None if report.exposures is None else exposure_document(report.exposures),
     }
 
 
@@ -197,6 +220,7 @@ def _slot(slot: KeySlot) -> Document:
         "created_at": None if slot.created_at is None else iso(slot.created_at),
         "epochs": list(slot.epochs),
         "problem": slot.problem or None,
+        "opens": list(slot.opens),
     }
 
 
@@ -215,6 +239,9 @@ def _summary(summary: SnapshotSummary, *, verified: VerifiedAt | None) -> Docume
         "rows": summary.rows,
         "bytes_stored": summary.stored_bytes,
         "parent": summary.parent,
+        "origin": None
+        if summary.origin is None
+        else {"repository": summary.origin.repository, "snapshot": summary.origin.snapshot},
     }
 
 

@@ -33,13 +33,19 @@ class OutputError(Exception):
 
 @dataclass(slots=True)
 class Invocation:
-    """`config`, `debug`: the options before the command. `json`: the command was asked for a document."""
+    """`config`, `debug`: the options before the command. `json`: the command was asked for a document.
+
+    `max_rate`: bytes per second for every repository that is opened, if the command line says so. `own_process`:
+    the process was started for this run alone.
+    """
 
     arguments: tuple[str, ...]
     stop: Stop
     config: Path | None = None
     debug: bool = False
     json: bool = False
+    max_rate: float | None = None
+    own_process: bool = False
     _settings: Settings | None = field(default=None, repr=False)
 
     @property
@@ -72,13 +78,13 @@ class Invocation:
         text = f"warning: {printable(message)}\n" + (f"hint: {hint}\n" if hint else "")
         write(sys.stderr, blot(text, self.secrets))
 
-    def show(self, report: object) -> None:
-        """Print a report on standard output: one document, or text."""
+    def show(self, report: object, **beside: object) -> None:
+        """Print a report on standard output: one document, with what stands `beside` the report, or text."""
 
         def document() -> Document:
             from holdfast.cli.documents import document_of
 
-            return document_of(report)
+            return {**document_of(report), **beside}
 
         def text() -> Iterator[RenderableType]:
             from holdfast.cli.render import text_of
@@ -126,7 +132,7 @@ def opened(
     from holdfast import assemble
 
     secrets = find_secrets_for(choice.settings, identity_file)
-    with assemble.open_repository(choice, secrets) as repository:
+    with assemble.open_repository(choice, secrets, max_rate=invocation.max_rate) as repository:
         for warning in repository.warnings:
             invocation.warn(warning)
         yield repository

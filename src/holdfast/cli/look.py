@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated
 
 import typer
 
+from holdfast.cli.choosing import choose, wanted
 from holdfast.cli.invocation import current, opened
-from holdfast.cli.options import IdentityFile, Jobs, Json, LatestOf, Quiet, Repo, Snapshot
+from holdfast.cli.options import (
+    At,
+    IdentityFile,
+    Jobs,
+    Json,
+    LatestOf,
+    MaxRate,
+    Nice,
+    Quiet,
+    Repo,
+    SnapshotOrAt,
+)
+from holdfast.cli.words import moment_there
 from holdfast.domain.errors import EXIT_DAMAGED, EXIT_FINE, UsageError
 
 DEFAULT_LEVEL = 3
@@ -34,6 +48,38 @@ def list_(
         str | None,
         typer.Option("--tag", metavar="TAG", help="Only the snapshots with this tag.", show_default=False),
     ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            metavar="MOMENT",
+            help='Of each source the newest snapshot not after this moment ("2026-11-20 14:05"), which '
+            "`restore --at` would take.",
+            show_default=False,
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="DAY|MOMENT",
+            help="Only those taken from then on: a day, or a moment as for --at.",
+            show_default=False,
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until",
+            metavar="DAY|MOMENT",
+            help="Only those taken up to then; a day is meant to its end.",
+            show_default=False,
+        ),
+    ] = None,
+    removed: Annotated[
+        bool,
+        typer.Option("--removed", help="The removed snapshots instead, and until when they can come back."),
+    ] = False,
     identity_file: IdentityFile = None,
     json: Json = False,
 ) -> int:
@@ -47,20 +93,41 @@ def list_(
     Examples:
       holdfast list
       holdfast list --source shop --json
+      holdfast list --since 2026-11-01 --until yesterday
+      holdfast list --removed
     """
     del json
+    if at is not None and (since is not None or until is not None):
+        raise UsageError("--at and a range of time exclude each other", hint="leave one of them out")
+    if removed and any((tag, at, since, until)):
+        raise UsageError("--removed lists all that was removed", hint="leave the other choices out")
     invocation = current(context)
+
+    from holdfast.domain.moments import parse_edge
+
+    now = datetime.now(UTC)
+    asked = wanted(None, at).at if at is not None else None
+    begin = parse_edge(since, end=False, now=now) if since is not None else None
+    end = parse_edge(until, end=True, now=now) if until is not None else None
     place = invocation.settings.pick_repository(repo)
 
     from dataclasses import replace
 
     from holdfast.workflows.listing import list_snapshots
+    from holdfast.workflows.point_in_time import as_of, between
 
+    if removed:
+        from holdfast.cli.removal import show_removed
+
+        return show_removed(invocation, place, identity_file, source=source)
     with opened(invocation, place, identity_file) as repository:
         report = list_snapshots(repository, source=source)
     if tag is not None:
         chosen = tuple(listed for listed in report.snapshots if tag in listed.summary.tags)
         report = replace(report, snapshots=chosen)
+    report = between(report, begin, end) if asked is None else as_of(report, asked)
+    if asked is not None:
+        invocation.tell(f"as of {moment_there(asked)}", quiet=False)
     invocation.show(report)
     return EXIT_DAMAGED if report.unreadable else EXIT_FINE
 
@@ -68,7 +135,8 @@ def list_(
 def show(
     context: typer.Context,
     *,
-    snapshot: Snapshot = "latest",
+    snapshot: SnapshotOrAt = None,
+    at: At = None,
     repo: Repo = None,
     source: LatestOf = None,
     identity_file: IdentityFile = None,
@@ -80,16 +148,19 @@ def show(
     Examples:
       holdfast show
       holdfast show 01kahv3x --json
+      holdfast show --at "2026-11-20 14:05"
     """
     del json
     invocation = current(context)
+    meant = wanted(snapshot, at, otherwise="latest")
     place = invocation.settings.pick_repository(repo)
 
     from holdfast.workflows import listing
 
     with opened(invocation, place, identity_file) as repository:
-        report = listing.show(repository, listing.resolve(repository, snapshot, source=source))
-    invocation.show(report)
+        chosen = choose(invocation, repository, meant, source=source)
+        report = listing.show(repository, chosen.snapshot)
+    invocation.show(report, **chosen.document())
     return EXIT_FINE
 
 
@@ -105,6 +176,7 @@ def verify(
         ),
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="All snapshots, which is the default.")] = False,
+    at: At = None,
     level: Annotated[
         int,
         typer.Option(
@@ -119,6 +191,8 @@ def verify(
     jobs: Jobs = None,
     repo: Repo = None,
     source: LatestOf = None,
+    max_rate: MaxRate = None,
+    nice: Nice = None,
     identity_file: IdentityFile = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -132,20 +206,22 @@ def verify(
       holdfast verify latest
       holdfast verify --all --level 1
     """
-    del json
-    if snapshots and all_:
-        raise UsageError("--all and snapshots by name exclude each other", hint="leave one of them out")
+    del json, max_rate, nice
+    if sum(map(bool, (snapshots, all_, at))) > 1:
+        raise UsageError(
+            "--all, --at and snapshots by name exclude each other", hint="leave all but one of them out"
+        )
     invocation = current(context)
+    meant = [wanted(name, None) for name in snapshots or ()] or ([wanted(None, at)] if at else [])
     place = invocation.settings.pick_repository(repo)
 
     from holdfast.workflows import verify as workflow
-    from holdfast.workflows.listing import resolve
 
     with opened(invocation, place, identity_file) as repository:
-        chosen = [resolve(repository, wanted, source=source) for wanted in snapshots or ()]
+        chosen = [choose(invocation, repository, item, source=source) for item in meant]
         with invocation.watching(quiet=quiet) as listener, invocation.stop.listening() as interrupted:
             check = partial(workflow.verify, level=level, listener=listener, interrupted=interrupted)
-            wanted = list(dict.fromkeys(chosen)) or None
-            report = check(repository, wanted, jobs=jobs) if jobs else check(repository, wanted)
-    invocation.show(report)
+            named = list(dict.fromkeys(item.snapshot for item in chosen)) or None
+            report = check(repository, named, jobs=jobs) if jobs else check(repository, named)
+    invocation.show(report, **(chosen[0].document() if at else {}))
     return EXIT_DAMAGED if report.findings else EXIT_FINE

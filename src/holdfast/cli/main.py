@@ -16,7 +16,22 @@ from typing import Annotated, NoReturn
 import typer
 
 from holdfast import __version__
-from holdfast.cli import backup, demo, doctor, keys, look, restore
+from holdfast.cli import (
+    backup,
+    copy,
+    demo,
+    doctor,
+    hold,
+    init,
+    keys,
+    look,
+    prune,
+    removal,
+    reseal,
+    restore,
+    rotation,
+    schedule,
+)
 from holdfast.cli.failure import error_document, error_lines, exit_code_of, kind_of, usage_error
 from holdfast.cli.invocation import Invocation, OutputError, write
 from holdfast.cli.secrets import blot_process_list
@@ -71,7 +86,22 @@ def _options(
     invocation.debug = invocation.debug or debug
 
 
-for module in (backup, restore, look, keys, doctor, demo):
+for module in (
+    backup,
+    restore,
+    copy,
+    look,
+    prune,
+    removal,
+    hold,
+    init,
+    keys,
+    rotation,
+    reseal,
+    doctor,
+    schedule,
+    demo,
+):
     module.register(app)
 
 
@@ -84,14 +114,14 @@ def run() -> NoReturn:
         sys.stdout.reconfigure(errors="backslashreplace")
     stop = Stop()
     stop.install()
-    code = main(arguments, stop)
+    code = main(arguments, stop, own_process=True)
     if stop.interrupted.is_set():
         # Threads that hang in a socket must not keep the process; what is left to clean up has its chance.
         stop.exit_hard_after(THREADS_GRACE_SECONDS)
     sys.exit(code)
 
 
-def main(arguments: Sequence[str], stop: Stop) -> int:
+def main(arguments: Sequence[str], stop: Stop, *, own_process: bool = False) -> int:
     """Run one command and return the exit code; everything that can go wrong ends here."""
     if arguments and arguments[0] == "--version":
         write(sys.stdout, f"holdfast {__version__}\n")
@@ -101,6 +131,7 @@ def main(arguments: Sequence[str], stop: Stop) -> int:
         stop=stop,
         debug=os.environ.get("HOLDFAST_DEBUG", "") not in ("", "0"),
         json="--json" in arguments,
+        own_process=own_process,
     )
     if not arguments:
         arguments = ["--help"]

@@ -6,6 +6,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from holdfast.cli.kindness import limit_rate, lower_priority
+
 Source: TypeAlias = Annotated[
     str | None,
     typer.Argument(
@@ -63,5 +65,47 @@ LatestOf: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--source", metavar="NAME", help="The source whose snapshot `latest` means.", show_default=False
+    ),
+]
+At: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        metavar="MOMENT",
+        help='The newest snapshot not after this moment: "2026-11-20 14:05" in local time, or with Z, +01:00 or '
+        "Europe/Berlin behind it; today and yesterday are understood.",
+        show_default=False,
+    ),
+]
+SnapshotOrAt: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SNAPSHOT",
+        help="An id, an unambiguous beginning of one, or `latest`; left out with --at.",
+        show_default=False,
+    ),
+]
+MaxRate: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--max-rate",
+        metavar="RATE",
+        help="Bytes per second to and from the repository, all connections together: 20MB, 500kB. 0: no limit, "
+        "whatever the settings say.",
+        show_default=False,
+        callback=limit_rate,
+    ),
+]
+Nice: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--nice",
+        min=0,
+        max=19,
+        metavar="N",
+        help="Leave the processor to others: 0 not at all, 19 wholly. Left out: 0 on a terminal, else "
+        "HOLDFAST_NICE or 10.",
+        show_default=False,
+        callback=lower_priority,
     ),
 ]

@@ -15,7 +15,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from holdfast.cli import readings
 from holdfast.cli.console import Console
+from holdfast.cli.exposures import exposure_text
 from holdfast.cli.words import counted, duration, moment, number, printable, size
 from holdfast.domain.coverage import CoverageEntry, CoverageStatus
 from holdfast.domain.manifest import SnapshotState
@@ -68,15 +70,16 @@ def _backup(report: BackupReport) -> Parts:
         yield Text(f"PARTIAL: snapshot {report.snapshot} lacks {counted(len(failed), 'thing')}", style=_LOUD)
     else:
         yield Text(f"snapshot {report.snapshot} committed", style=_GOOD)
-    rate = size(report.bytes_read / report.seconds) if report.seconds > 0 else "-"
+    rate = size(report.bytes / report.seconds) if report.seconds > 0 else "-"
     chunks = f"{counted(report.chunks_stored, 'new chunk')}, {number(report.chunks_reused)} reused"
     facts = [
         ("source", printable(report.source)),
         ("taken at", moment(report.taken_at)),
         (
             "holds",
-            f"{counted(report.tables, 'table')}, {counted(report.rows, 'row')}, {size(report.bytes_read)}",
+            f"{counted(report.tables, 'table')}, {counted(report.rows, 'row')}, {size(report.bytes)}",
         ),
+        readings.fact_of(report),
         ("took", f"{duration(report.seconds)} ({rate}/s)"),
         ("stored", f"{size(report.bytes_stored)} ({chunks})"),
     ]
@@ -85,6 +88,7 @@ def _backup(report: BackupReport) -> Parts:
     if report.adopted:
         facts.append(("adopted", f"chunks of the unfinished run {report.adopted}"))
     yield _facts(facts)
+    yield from readings.tables_of(report)
     yield from _coverage(report.coverage)
     yield from _warnings(report.warnings)
     if failed:
@@ -145,6 +149,7 @@ def _show(report: ShowReport) -> Parts:
             ("sequences", number(len(root.sequences))),
             ("definitions", f"{size(root.archive.size_bytes)}, pg_dump {root.archive.tool_version}"),
             ("parent", summary.parent or "none"),
+            *([("copy of", summary.origin.snapshot)] if summary.origin else []),
             ("tags", " ".join(summary.tags) or "none"),
             ("verified", _verified(report.verified).plain),
             ("written by", f"holdfast {root.holdfast_version}"),
@@ -264,10 +269,13 @@ def _keys(report: KeysReport) -> Parts:
             slot.name,
             slot.kind,
             "-" if slot.created_at is None else moment(slot.created_at)[:16],
-            ", ".join(str(epoch) for epoch in slot.epochs),
+            ", ".join(str(epoch) for epoch in slot.opens),
             Text(printable(slot.problem), style=_LOUD) if slot.problem else printable(slot.label),
         )
     yield table
+    yield from _warnings(report.warnings)
+    if report.exposures is not None:
+        yield from exposure_text(report.exposures, report.epochs)
 
 
 def shortest_prefixes(snapshots: Sequence[str], shortest: int = 12) -> dict[str, str]:

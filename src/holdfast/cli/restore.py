@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli.invocation import ask, current, opened
-from holdfast.cli.options import IdentityFile, Jobs, Json, LatestOf, Quiet, Repo, Snapshot
+from holdfast.cli.choosing import choose, wanted
+from holdfast.cli.invocation import ask, current
+from holdfast.cli.options import At, IdentityFile, Jobs, Json, LatestOf, MaxRate, Quiet, Repo, SnapshotOrAt
 from holdfast.cli.words import moment
 from holdfast.domain.errors import EXIT_FINE, EXIT_PARTIAL, RefusedError, UsageError
 
@@ -23,7 +24,8 @@ def register(app: typer.Typer) -> None:
 def restore(
     context: typer.Context,
     *,
-    snapshot: Snapshot,
+    snapshot: SnapshotOrAt = None,
+    at: At = None,
     to: Annotated[
         str,
         typer.Option(
@@ -78,7 +80,17 @@ def restore(
     ] = False,
     no_acl: Annotated[bool, typer.Option("--no-acl", help="Leave out GRANT and REVOKE.")] = False,
     repo: Repo = None,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="NAME|URL|PATH",
+            help="The same as --repo: the repository, or any that has a copy, to restore from.",
+            show_default=False,
+        ),
+    ] = None,
     source: LatestOf = None,
+    max_rate: MaxRate = None,
     identity_file: IdentityFile = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -95,19 +107,24 @@ def restore(
       holdfast restore latest --to postgresql://postgres@localhost/shop_copy --create
       holdfast restore 01kahv3x --to staging --table 'public.orders*'
       holdfast restore latest --to shop --replace shop
+      holdfast restore --at "2026-11-20 14:05" --source shop --to staging
+      holdfast restore latest --from offsite --to shop_copy --create
       holdfast restore latest --to URL --repo s3://bucket/backups --identity-file recovery-kit.txt
     """
-    del json
+    del json, max_rate
     if create and replace is not None:
         raise UsageError("--create and --replace exclude each other", hint="leave one of them out")
+    if repo is not None and from_ is not None:
+        raise UsageError("--repo and --from mean the same", hint="give one of them")
     invocation = current(context)
+    meant = wanted(snapshot, at)
     target = invocation.settings.pick_target(to)
-    place = invocation.settings.pick_repository(repo)
+    place = invocation.settings.pick_repository(repo or from_)
 
     from holdfast import assemble
+    from holdfast.cli.copying import opened_naming_copies
     from holdfast.domain.tables import TablePatterns
     from holdfast.workflows import restore as workflow
-    from holdfast.workflows.listing import resolve
 
     address = assemble.address_of(target)
     options = workflow.RestoreOptions(
@@ -122,14 +139,19 @@ def restore(
         acl=not no_acl,
         safety_snapshot=safety_snapshot,
     )
-    with opened(invocation, place, identity_file) as repository:
-        chosen = resolve(repository, snapshot, source=source)
-        invocation.tell(_announcement(repository.summary(chosen), address), quiet=quiet)
+    with opened_naming_copies(invocation, place, identity_file) as repository:
+        chosen = choose(invocation, repository, meant, source=source)
+        invocation.tell(_announcement(repository.summary(chosen.snapshot), address), quiet=quiet)
         with invocation.watching(quiet=quiet) as listener, invocation.stop.listening() as interrupted:
             report = workflow.restore(
-                repository, chosen, address, options=options, listener=listener, interrupted=interrupted
+                repository,
+                chosen.snapshot,
+                address,
+                options=options,
+                listener=listener,
+                interrupted=interrupted,
             )
-    invocation.show(report)
+    invocation.show(report, **chosen.document())
     return EXIT_PARTIAL if report.left_out else EXIT_FINE
 
 

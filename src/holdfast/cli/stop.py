@@ -50,6 +50,17 @@ class Stop:
         """However the rest goes (threads that hang in a socket, say), the process is gone after that time."""
         _later(seconds, _exit_hard)
 
+    @contextmanager
+    def hard_limit(self, seconds: float, code: int) -> Iterator[None]:
+        """If what happens in here hangs beyond that, in spite of its own limit, the process ends with `code`."""
+        timer = threading.Timer(seconds, _exit_over, [code])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         if self._out_of_patience:
@@ -79,6 +90,13 @@ def _later(seconds: float, action: object) -> None:
 def _tell(line: str) -> None:
     with suppress(OSError):
         os.write(2, f"\r\x1b[K{line}\n".encode() if os.isatty(2) else f"{line}\n".encode())
+
+
+def _exit_over(code: int) -> None:
+    _tell("error: the run hangs beyond its limit on run time; nothing was committed by it")
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    os._exit(code)
 
 
 def _exit_hard() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 _BYTE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -37,6 +37,22 @@ def duration(seconds: float) -> str:
     if whole < 7200:
         return f"{whole // 60} min {whole % 60:02} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def span(length: timedelta) -> str:
+    """Like `duration`, and `3 days 04 h` for what is longer."""
+    if length < timedelta(days=2):
+        return duration(length.total_seconds())
+    hours = round(length / timedelta(hours=1))
+    return f"{hours // 24} days {hours % 24:02} h"
+
+
+def moment_there(at: datetime) -> str:
+    """A moment in its own zone, which is told: `2026-11-20 14:05:00 CET (UTC+01:00)`."""
+    offset = f"{at:%z}"
+    written = "UTC" if at.utcoffset() == timedelta() else f"UTC{offset[:3]}:{offset[3:5]}"
+    name = at.tzname() or written
+    return f"{at:%Y-%m-%d %H:%M:%S} {name}" + ("" if name == written else f" ({written})")
 
 
 def moment(at: datetime) -> str:

@@ -6,6 +6,7 @@ imperative line: what the operator does next. `exit_code` is what the process re
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 
 EXIT_FINE = 0
@@ -59,6 +60,18 @@ class FencedError(RefusedError):
     """This run was declared dead by another one while it slept; it cannot commit any more."""
 
 
+class SteppedAsideError(RefusedError):
+    """Another run is at work on the same thing, so this one did nothing. `snapshot` is what that one writes."""
+
+    def __init__(self, message: str, *, snapshot: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.snapshot = snapshot
+
+
+class OutOfTimeError(RefusedError):
+    """The run took longer than it was given, and stopped; nothing was committed, what it stored is reusable."""
+
+
 class UnreachableError(HoldfastError):
     """A server, a storage or a client tool cannot be reached or used, or rights are lacking."""
 
@@ -67,6 +80,19 @@ class UnreachableError(HoldfastError):
 
 class LackingRightsError(UnreachableError):
     """The role or the credentials may not do what is needed. `hint` holds the statement that mends it."""
+
+
+class LockedObjectError(LackingRightsError):
+    """An object is kept by a lock: nobody can delete it before `until` (aware; None when that is not known).
+
+    For whoever cleans up, this means "later".
+    """
+
+    def __init__(self, object_name: str, *, until: datetime | None) -> None:
+        date = "" if until is None else f" until {until:%Y-%m-%d %H:%M} UTC"
+        super().__init__(f"object {object_name} is locked{date}", hint="delete it when its lock has ended")
+        self.object_name = object_name
+        self.until = until
 
 
 class StorageFullError(UnreachableError):

@@ -122,11 +122,16 @@ UNKNOWN_TIMELINE = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
-    """What must be the same for two snapshots to speak of the same physical rows."""
+    """What must be the same for two snapshots to speak of the same physical rows.
+
+    `server_run` tells apart the times that one server ran: what a disk that was put back to an earlier state holds
+    has the same identifier and timeline, but had to be started. Empty if it is not known.
+    """
 
     system_identifier: str
     timeline: int
     database_oid: int
+    server_run: str = ""
 
     @property
     def is_known(self) -> bool:
@@ -191,11 +196,16 @@ class DatabaseFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveRef:
-    """The definitions: one pg_dump custom-format archive, in pieces; and which tool wrote it."""
+    """The definitions: one pg_dump custom-format archive, in pieces; and which tool wrote it.
+
+    `fingerprint` is a digest of all that the archive depends on beside the age of the catalogs' rows; None if the
+    definitions can never be proven unchanged.
+    """
 
     pieces: tuple[BlobRef, ...]
     size_bytes: int
     tool_version: str
+    fingerprint: str | None = None
 
 
 class SnapshotState(enum.StrEnum):
@@ -204,8 +214,24 @@ class SnapshotState(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a copy comes from: the id of the repository in which the snapshot was taken, and its id there.
+
+    `settled`: when this copy was made, every snapshot of the source up to that id was here, or had been passed
+    over on purpose; what lies between it and this copy may still be missing.
+    """
+
+    repository: str
+    snapshot: SnapshotId
+    settled: SnapshotId | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Root:
-    """The root manifest: everything that one snapshot is."""
+    """The root manifest: everything that one snapshot is. `origin` is None where the snapshot was taken.
+
+    `read_in_full_at` is the moment of the newest snapshot before it, or of itself, for which all rows were read.
+    """
 
     snapshot: SnapshotId
     source: str
@@ -225,6 +251,8 @@ class Root:
     memberships: tuple[RoleMembership, ...]
     coverage: tuple[CoverageEntry, ...]
     journal_position: int
+    origin: Origin | None = None
+    read_in_full_at: datetime | None = None
 
     @property
     def rows(self) -> int:
@@ -250,3 +278,4 @@ class SnapshotSummary:
     stored_bytes: int
     parent: SnapshotId | None
     root: BlobRef
+    origin: Origin | None = None

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 TARGET_RANGE_BYTES = 16 * 1024 * 1024
+# An empty table's pages will be like this, as a rule.
+_PLAIN_PAGE_BYTES = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -29,7 +31,7 @@ WHOLE = PageRange(first=0, end=None)
 def choose_pages_per_range(*, pages: int, size_bytes: int, target_bytes: int = TARGET_RANGE_BYTES) -> int:
     """Pages for about `target_bytes` of heap and TOAST together: a 3 GB heap may carry 900 GB of TOAST."""
     if pages <= 0:
-        return 1
+        return max(1, target_bytes // _PLAIN_PAGE_BYTES)
     bytes_per_page = max(size_bytes / pages, 1)
     return max(1, round(target_bytes / bytes_per_page))
 
@@ -44,3 +46,7 @@ def cut(*, pages: int, pages_per_range: int) -> tuple[PageRange, ...]:
     starts = list(range(0, max(pages, 1), pages_per_range))
     ends: list[int | None] = [*starts[1:], None]
     return tuple(PageRange(first=first, end=end) for first, end in zip(starts, ends, strict=True))
+
+
+def open_ended(pages: PageRange) -> PageRange:
+    return PageRange(first=pages.first, end=None)

@@ -9,14 +9,13 @@ a fault that breaks the protocol anyway.)
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-from holdfast.domain.errors import HoldfastError, SourceLostError, UnreachableError
+from holdfast.domain.errors import SourceLostError, UnreachableError
 from holdfast.domain.ranges import WHOLE, PageRange
 from holdfast.domain.tables import QualifiedName, Table
 from holdfast.postgres.address import ServerAddress
@@ -40,16 +39,6 @@ class ReadSpec:
 
     address: ServerAddress
     exported: str | None
-    client_encoding: str
-    application_name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteSpec:
-    """All that a writer needs, as plain data. `client_encoding` is the encoding of the rows, recorded in the
-    snapshot; the server converts them into the target's."""
-
-    address: ServerAddress
     client_encoding: str
     application_name: str
 
@@ -158,93 +147,17 @@ def range_query(table: Table, pages: PageRange) -> str:
     conditions = []
     if table.condition:  # a whole WHERE clause, as the extension's author wrote it
         conditions.append(f"({_WHERE.sub('', table.condition)})")
-    if pages.first > 0:
-        conditions.append(f"ctid >= '({pages.first},0)'::pg_catalog.tid")
-    if pages.end is not None:
-        conditions.append(f"ctid < '({pages.end},0)'::pg_catalog.tid")
+    conditions += page_conditions(pages)
     columns = ", ".join(quote(column.name) for column in table.columns)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     return f"SELECT {columns} FROM ONLY {qualified(table.name)}{where}"  # noqa: S608 - quoted by names
 
 
-class RowWriter:
-    """Loads rows into a target. One connection, one thread at a time; `abort` from any."""
-
-    def __init__(self, wire: Wire, spec: WriteSpec) -> None:
-        self._wire = wire
-        self._spec = spec
-        self._in_transaction = False
-
-    @classmethod
-    def open(cls, spec: WriteSpec, *, settings: dict[str, str] | None = None) -> RowWriter:
-        """`settings`: further ones for the session, such as maintenance_work_mem."""
-        ours = {
-            "default_transaction_read_only": "off",
-            "default_transaction_isolation": "read committed",
-            "restrict_nonsystem_relation_kind": "",  # for reading only: functions in indexes may read views
-        }
-        wire = open_wire(
-            spec.address, application_name=spec.application_name, settings={**ours, **(settings or {})}
-        )
-        return cls(wire, spec)
-
-    def begin(self) -> None:
-        self._wire.execute("BEGIN")
-        self._in_transaction = True
-
-    def truncate(self, name: QualifiedName) -> None:
-        """Only this table; within a transaction, COPY may then freeze its rows."""
-        self._wire.execute(f"TRUNCATE TABLE ONLY {qualified(name)}")
-
-    def load(
-        self, name: QualifiedName, columns: Sequence[str], pieces: Iterable[bytes], *, freeze: bool = False
-    ) -> int:
-        """COPY the pieces (cut anywhere) into these columns (all, if none is named); returns the rows loaded.
-
-        `freeze` needs `truncate` in the same transaction. What `pieces` raises ends the COPY and is raised.
-        """
-        return self._wire.copy_in(
-            name,
-            columns,
-            pieces,
-            encoding=self._spec.client_encoding,
-            freeze=freeze,
-            doing=f"loading table {name}",
-        )
-
-    def execute(self, sql: str) -> None:
-        self._wire.execute(sql)
-
-    def query(self, sql: str) -> list[tuple[Any, ...]]:
-        return self._wire.fetch(sql)
-
-    def commit(self) -> None:
-        self._in_transaction = False
-        self._wire.execute("COMMIT")
-
-    def rollback(self) -> None:
-        self._in_transaction = False
-        self._wire.execute("ROLLBACK")
-
-    @property
-    def server_version(self) -> int:
-        return self._wire.server_version
-
-    def abort(self) -> None:
-        """Make the running call fail soon with `InterruptedRunError`, and all later ones. From any thread."""
-        self._wire.abort()
-
-    def close(self) -> None:
-        """What was not committed is rolled back by the server."""
-        self._wire.close()
-
-    def __enter__(self) -> RowWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._in_transaction and kind is not None:
-            with suppress(HoldfastError):  # the connection is gone, and the transaction with it
-                self.rollback()
-        self.close()
+def page_conditions(pages: PageRange) -> list[str]:
+    """What a row's place must fulfil to be in the range; nothing for a whole table."""
+    conditions = []
+    if pages.first > 0:
+        conditions.append(f"ctid >= '({pages.first},0)'::pg_catalog.tid")
+    if pages.end is not None:
+        conditions.append(f"ctid < '({pages.end},0)'::pg_catalog.tid")
+    return conditions

@@ -17,6 +17,7 @@ _TIMELINE = {
     False: ("pg_catalog.pg_walfile_name(pg_lsn)", "pg_catalog.pg_current_wal_lsn()"),
     True: ("pg_catalog.pg_control_checkpoint()", "pg_catalog.pg_control_recovery()"),
 }
+_RUN = ("pg_catalog.pg_postmaster_start_time()", "pg_catalog.pg_stat_get_bgwriter_stat_reset_time()")
 _WAL = {False: ("pg_catalog.pg_current_wal_lsn()",), True: ("pg_catalog.pg_last_wal_replay_lsn()",)}
 
 
@@ -41,6 +42,7 @@ def read_lineage(connection: Connection, server: Server) -> Lineage:
         system_identifier=system or UNKNOWN_SYSTEM,
         timeline=timeline or UNKNOWN_TIMELINE,
         database_oid=ask_rows(connection, "database_oid")[0][0],
+        server_run=_ask_if_allowed(connection, "server_run", _RUN) or "",
     )
 
 

@@ -34,6 +34,12 @@ SELECT ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_curren
 SELECT GREATEST(c.timeline_id, r.min_recovery_end_timeline)
 FROM pg_catalog.pg_control_checkpoint() AS c, pg_catalog.pg_control_recovery() AS r
 
+-- name: server_run
+-- When the server was started, and when its statistics were last reset. A crash that it recovers from without a
+-- new start may lose commits that were not flushed (synchronous_commit off), and gives their numbers out again; it
+-- resets the statistics. Statistics reset by hand only cost a full reading.
+SELECT pg_catalog.pg_postmaster_start_time()::text || ' ' || pg_catalog.pg_stat_get_bgwriter_stat_reset_time()::text
+
 -- name: wal_of_primary
 -- How far WAL was written.
 SELECT pg_catalog.pg_current_wal_lsn()::text
@@ -98,6 +104,22 @@ WHERE c.relkind IN ('r', 'p', 'S', 'm', 'f')
   AND n.nspname NOT LIKE 'pg\_toast%'
   AND (m.objid IS NULL OR k.relation IS NOT NULL)
 ORDER BY n.nspname, c.relname
+
+-- name: catalogs
+-- Every system catalog, shared ones too, and whether this role may read it.
+SELECT c.relname::text, pg_catalog.has_table_privilege(c.oid, 'SELECT')
+FROM pg_catalog.pg_class AS c
+WHERE c.relnamespace = 'pg_catalog'::pg_catalog.regnamespace AND c.relkind = 'r'
+ORDER BY 1
+
+-- name: beside_catalogs
+-- What pg_dump's output depends on beside the rows of catalogs: the names of roles and the options of user mappings,
+-- as far as this role may see them, and the settings that a new session begins with.
+SELECT (SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(' ', r.oid, r.rolname, r.rolsuper), ',' ORDER BY r.oid))
+        FROM pg_catalog.pg_roles AS r),
+       (SELECT pg_catalog.md5(pg_catalog.string_agg(m::text, ',' ORDER BY m.umid)) FROM pg_catalog.pg_user_mappings AS m),
+       (SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(' ', s.name, s.reset_val), ',' ORDER BY s.name))
+        FROM pg_catalog.pg_settings AS s WHERE s.name <> 'application_name')
 
 -- name: locked
 -- The relations on which this session holds the lock that keeps their rows in place.

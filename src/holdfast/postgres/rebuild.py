@@ -28,6 +28,7 @@ from holdfast.postgres.definitions import DefinitionWriter
 from holdfast.postgres.finishing import load_large_objects
 from holdfast.postgres.loading import Loader, Worker
 from holdfast.postgres.marker import set_marker
+from holdfast.postgres.orphans import set_orphans_free
 from holdfast.postgres.queries import query
 from holdfast.postgres.rebuild_plan import RebuildMode, RebuildPlan, Rebuilt, RowSupplier, TierSeconds
 from holdfast.postgres.restore_graph import RestoreGraph
@@ -58,20 +59,26 @@ class Rebuild:
         """Do all of it. Raises `RefusedError` before anything is changed, `RestoreFailedError` later, and whatever
         the supplier of rows raises."""
         began = time.monotonic()
-        archive = self._read_archive()
+        archive, orphans = set_orphans_free(self._read_archive())
         data_only = self.plan.mode is RebuildMode.DATA_ONLY
+        plan = self.plan if data_only else _through_known_roots(self.plan, archive)
         facts = Target(self.address).check_ready(
             source_version=self.plan.database.server_version,
             encoding=self.plan.encoding,
             empty=not data_only,
         )
         with Crew.gathered(
-            self.plan, self.address, facts, listener=self.listener, interrupted=self.interrupted
+            plan, self.address, facts, listener=self.listener, interrupted=self.interrupted
         ) as crew:
             run = _Run(crew=crew, archive=archive, facts=facts, rows=self.rows, began=began)
             if data_only:
                 run.load_only()
             else:
+                crew.left_out.extend(
+                    f"partition {name} is a table of its own: its partitioned table is not in the snapshot"
+                    for name in orphans
+                    if plan.only_tables is None or name in plan.only_tables
+                )
                 run.restore(self.toolsets)
         return Rebuilt(
             tables=len(self.plan.tables),
@@ -90,6 +97,15 @@ class Rebuild:
                 f"the definitions of snapshot {self.plan.snapshot} cannot be read: {error}",
                 hint="use a newer Holdfast if the archive was written by a newer pg_dump",
             ) from error
+
+
+def _through_known_roots(plan: RebuildPlan, archive: Archive) -> RebuildPlan:
+    """Rows that should go through a partitioned table which the archive lacks go straight into the partition."""
+    known = {name_of(entry) for entry in archive.entries if entry.kind == "TABLE"}
+    tables = tuple(
+        table if table.load_via in known else replace(table, load_via=None) for table in plan.tables
+    )
+    return replace(plan, tables=tables)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

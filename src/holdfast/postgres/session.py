@@ -47,6 +47,7 @@ from holdfast.postgres.catalog import (
     read_sizes,
 )
 from holdfast.postgres.connection import Connection, connect, server_encoding
+from holdfast.postgres.definition_proof import DefinitionsSeen, look_at_definitions
 from holdfast.postgres.failures import translate
 from holdfast.postgres.instants import read_lineage, take_instant
 from holdfast.postgres.large_objects import FoundLargeObject, read_large_objects
@@ -189,6 +190,13 @@ class SourceSession:
                 if waits == 1:
                     self._listener(Noticed(message=f"waiting: {busy.message}"))
                 self._interrupted.wait(pause)
+
+    def look_at_definitions(self, *, parent_xmin: int | None) -> DefinitionsSeen:
+        """Whether they can have changed since the snapshot with this xmin. After `take`, under its snapshot."""
+        try:
+            return look_at_definitions(self._connection, self.server, parent_xmin=parent_xmin)
+        except psycopg.Error as error:
+            raise translate(error, self.address, doing="looking at the catalogs") from error
 
     def check(self) -> None:
         """Raises `SourceLostError` if the connection has died, and with it the locks and the snapshot."""

@@ -13,7 +13,7 @@ from holdfast.domain.errors import DamagedError, ObjectMissingError
 from holdfast.repository.blobs import missing
 from holdfast.repository.encoding import FORMAT, MalformedError, from_bytes, to_bytes
 from holdfast.repository.seal import ObjectType, SealBrokenError, Sealer, read_header
-from holdfast.storage import Storage
+from holdfast.storage import Buffer, Storage
 
 T = TypeVar("T")
 
@@ -38,6 +38,13 @@ def read_document(
         sealed = storage.get(name)
     except ObjectMissingError as error:
         raise missing(name) from error
+    return open_document(sealer, kind, name, sealed, decode)
+
+
+def open_document(
+    sealer: Sealer, kind: ObjectType, name: str, sealed: Buffer, decode: Callable[[Any], T]
+) -> tuple[T, bytes]:
+    """Open and decode the bytes of a document that lie in the object `name`, like `read_document`."""
     try:
         plaintext = sealer.open(sealed, type=kind, identity=None, max_plain_bytes=MAX_DOCUMENT_BYTES)
         # Opening compared the content with the identity in the header; computing it again would need the

@@ -18,15 +18,15 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-# A whole chunk goes in by one call: the compressor then reads it where it lies, instead of copying it into a window
-# of its own first (a fifth faster). Only single values beyond this come in pieces.
+# A whole chunk goes in by one call: the compressor then reads it where it lies, instead of copying it into a
+# window of its own first (a fifth faster). Only single values beyond this come in pieces.
 PACK_PIECE: Final = 32 * 1024 * 1024
 UNPACK_PIECE: Final = 256 * 1024  # stays in a core's cache between decrypting, unpacking and hashing
 
 
-# Level 1 looks for matches through a table of 2^14 entries, 64 KiB, which is more than a core's nearest cache holds.
-# COPY text repeats itself close by: 2^11 entries find more of it (160.7 instead of 164.2 MB of 1.28 GB), in no more
-# time alone and in less beside a server that wants the cache, too.
+# Level 1 looks for matches through a table of 2^14 entries, 64 KiB, which is more than a core's nearest cache
+# holds. COPY text repeats itself close by: 2^11 entries find more of it (160.7 instead of 164.2 MB of 1.28 GB), in
+# no more time alone and in less beside a server that wants the cache, too.
 _FASTEST: Final[dict[int, int]] = {
     zstd.CompressionParameter.compression_level: 1,
     zstd.CompressionParameter.hash_log: 11,

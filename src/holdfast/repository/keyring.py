@@ -13,7 +13,6 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -43,12 +42,14 @@ class KeyObject(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochKeys:
-    """What an epoch's slots wrap. `link` proves to holders of the epoch before that one of them made this one."""
+    """What an epoch's slots wrap. `link` proves to holders of the epoch before that one of them made this one.
+    `attempt` names the rotation that made it, and so the folder of its slots; the first epoch has none."""
 
     epoch: int
     data_key: bytes = field(repr=False)
     identity_key: bytes = field(repr=False)
     link: bytes = field(repr=False)
+    attempt: str = ""
 
     def __post_init__(self) -> None:
         if self.epoch < 1 or {len(self.data_key), len(self.identity_key), len(self.link)} != {KEY_BYTES}:
@@ -102,6 +103,29 @@ class Keyring:
         """The keys for new objects; raises `LockedOutError` if the current epoch is not open."""
         return self.keys(self.current)
 
+    def shares_identities(self, epoch: int) -> bool:
+        """Whether what was identified in that epoch has the identity that it would have now.
+
+        False after a compromise: whoever has the old identity key could test new objects for known content if
+        old identities were still used, so nothing older is reused.
+        """
+        return self.keys(epoch).identity_key == self.sealing().identity_key
+
+    @property
+    def has_one_identity_key(self) -> bool:
+        """Whether all epochs share identities, as far as can be known."""
+        return not self.locked and len({keys.identity_key for keys in self.epochs}) == 1
+
+    def passphrase_salt(self) -> bytes:
+        """The salt of new passphrase slots: the same for all of a repository, so that a passphrase is derived
+        once however many slots and epochs there are, and made from the keys, so that nobody else chooses it.
+        Random where the first epoch is not open."""
+        first = next((keys for keys in self.epochs if keys.epoch == 1), None)
+        if first is None:
+            return new_salt()
+        message = b"holdfast/1/passphrase salt\n" + self.repository_id.bytes
+        return hmac.digest(first.data_key, message, "sha256")[:16]
+
     def with_new_epoch(self, *, new_identity_key: bool = False) -> Keyring:
         """A keyring whose new objects get a new data key; all its slots must be made anew for that epoch.
 
@@ -111,7 +135,13 @@ class Keyring:
         data_key = os.urandom(KEY_BYTES)
         identity_key = os.urandom(KEY_BYTES) if new_identity_key else before.identity_key
         link = epoch_link(before, self.repository_id, before.epoch + 1, data_key, identity_key)
-        made = EpochKeys(epoch=before.epoch + 1, data_key=data_key, identity_key=identity_key, link=link)
+        made = EpochKeys(
+            epoch=before.epoch + 1,
+            data_key=data_key,
+            identity_key=identity_key,
+            link=link,
+            attempt=os.urandom(4).hex(),
+        )
         return replace(self, epochs=(*self.epochs, made))
 
     def check_config(self, config: bytes) -> None:
@@ -133,16 +163,20 @@ def add_passphrase_slot(
     label: str,
     now: datetime,
     kdf: Argon2 = KDF,
-    epochs: Iterable[int] | None = None,
-) -> tuple[KeyObject, ...]:
-    """Slots that a passphrase opens: one for each open epoch, or for those given."""
-    salt = new_salt()
+    epoch: int | None = None,
+) -> KeyObject:
+    """A slot of the current epoch that a passphrase opens, or of the one given.
+
+    One object is enough: the current epoch's keys open the earlier ones (epochs.py).
+    """
+    salt = keyring.passphrase_salt()
     key = kdf.derive(usable(passphrase, "this slot"), salt)
-    return _add(
-        keyring,
-        epochs,
-        SlotPlace(repository_id=keyring.repository_id, epoch=1, slot=slot, label=label, created_at=now),
-        lambda payload, place: wrap_for_passphrase(payload, place, key=key, salt=salt, kdf=kdf),
+    place = _place(keyring, epoch, slot=slot, label=label, now=now)
+    data_key = keyring.keys(place.epoch).data_key
+    payload = _encode(keyring, place)
+    return KeyObject(
+        place.object_name,
+        wrap_for_passphrase(payload, place, data_key=data_key, key=key, salt=salt, kdf=kdf),
     )
 
 
@@ -153,29 +187,26 @@ def add_recipient_slot(
     slot: str,
     label: str,
     now: datetime,
-    epochs: Iterable[int] | None = None,
-) -> tuple[KeyObject, ...]:
-    """Slots that an age or SSH identity opens: one for each open epoch, or for those given."""
-    return _add(
-        keyring,
-        epochs,
-        SlotPlace(repository_id=keyring.repository_id, epoch=1, slot=slot, label=label, created_at=now),
-        lambda payload, place: wrap_for_recipient(payload, place, recipient),
+    epoch: int | None = None,
+) -> KeyObject:
+    """A slot of the current epoch that an age or SSH identity opens, or of the one given."""
+    place = _place(keyring, epoch, slot=slot, label=label, now=now)
+    data_key = keyring.keys(place.epoch).data_key
+    return KeyObject(
+        place.object_name, wrap_for_recipient(_encode(keyring, place), place, recipient, data_key=data_key)
     )
 
 
-def _add(
-    keyring: Keyring,
-    epochs: Iterable[int] | None,
-    place: SlotPlace,
-    wrap: Callable[[bytes, SlotPlace], bytes],
-) -> tuple[KeyObject, ...]:
-    chosen = [keys.epoch for keys in keyring.epochs] if epochs is None else list(epochs)
-    made = []
-    for epoch in chosen:
-        here = replace(place, epoch=epoch)
-        made.append(KeyObject(here.object_name, wrap(_encode(keyring, here), here)))
-    return tuple(made)
+def _place(keyring: Keyring, epoch: int | None, *, slot: str, label: str, now: datetime) -> SlotPlace:
+    keys = keyring.sealing() if epoch is None else keyring.keys(epoch)
+    return SlotPlace(
+        repository_id=keyring.repository_id,
+        epoch=keys.epoch,
+        slot=slot,
+        label=label,
+        created_at=now,
+        attempt=keys.attempt,
+    )
 
 
 def _encode(keyring: Keyring, place: SlotPlace) -> bytes:

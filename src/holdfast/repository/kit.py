@@ -19,6 +19,7 @@ from holdfast.domain.errors import UsageError
 from holdfast.repository.keyring import KeyObject, Keyring, add_recipient_slot
 from holdfast.repository.secrets import Identity, read_identities
 
+KIT_LABEL = "recovery kit"
 _REPOSITORY = "# Repository: "
 _STORAGE = "# Storage:    "
 
@@ -59,10 +60,10 @@ _TEXT = """\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kit:
-    """A new kit: its text to hand out once, and the slots to store, without which it opens nothing."""
+    """A new kit: its text to hand out once, and the slot to store, without which it opens nothing."""
 
     text: str = field(repr=False)
-    objects: tuple[KeyObject, ...]
+    slot_object: KeyObject
     recipient: str
 
 
@@ -76,7 +77,8 @@ class KitContents:
 
 
 def make_kit(keyring: Keyring, *, storage_address: str, now: datetime, slot: str | None = None) -> Kit:
-    """A kit for all epochs that are open. `storage_address` holds no secret (`Storage.address`)."""
+    """A kit for the current epoch, and so for all that are open. `storage_address` holds no secret
+    (`Storage.address`)."""
     if not storage_address.isprintable():
         raise UsageError(
             f"the storage address {storage_address!r} has characters that cannot be printed",
@@ -85,7 +87,7 @@ def make_kit(keyring: Keyring, *, storage_address: str, now: datetime, slot: str
     identity = pyrage.x25519.Identity.generate()
     recipient = str(identity.to_public())
     name = slot or f"kit-{os.urandom(4).hex()}"
-    objects = add_recipient_slot(keyring, recipient, slot=name, label="recovery kit", now=now)
+    made = add_recipient_slot(keyring, recipient, slot=name, label=KIT_LABEL, now=now)
     text = _TEXT.format(
         repository=_REPOSITORY,
         repository_id=keyring.repository_id,
@@ -96,7 +98,7 @@ def make_kit(keyring: Keyring, *, storage_address: str, now: datetime, slot: str
         shell_address=shlex.quote(storage_address),
         identity=identity,
     )
-    return Kit(text=text, objects=objects, recipient=recipient)
+    return Kit(text=text, slot_object=made, recipient=recipient)
 
 
 def parse_kit(text: str, source: str = "the recovery kit") -> KitContents:

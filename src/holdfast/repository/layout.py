@@ -17,10 +17,23 @@ META = "meta/"
 WRITERS = "writers/"
 OUTCOMES = "outcomes/"
 TOMBSTONES = "tombstones/"
+FATES = "fates/"
+HOLDS = "holds/"
+PLANS = "gc/"
 JOURNAL = "journal/"
+SEGMENTS = "segments/"
+HEADS = "heads/"
 VERIFICATIONS = "verify/"
 
+HIDDEN = (KEYS,)
+"""What a removal hides although it is locked: a key slot that was removed must open nothing from then on."""
+
+LOCKED = (CONFIG, KEYS, DATA, META, OUTCOMES, JOURNAL, SEGMENTS)
+"""What is locked where a repository is: all that a restore needs, and the history. Never what must change."""
+
 _JOURNAL_DIGITS = 12
+_ROUND_DIGITS = 4
+_PLAN_DIGITS = 8
 
 
 def data_prefix(snapshot: SnapshotId) -> str:
@@ -52,12 +65,36 @@ def outcome(snapshot: SnapshotId) -> str:
     return f"{OUTCOMES}{snapshot}"
 
 
-def tombstone(snapshot: SnapshotId) -> str:
-    return f"{TOMBSTONES}{snapshot}"
+def tombstone(snapshot: SnapshotId, round_number: int) -> str:
+    return f"{TOMBSTONES}{snapshot}/{round_number:0{_ROUND_DIGITS}d}"
+
+
+def fate(snapshot: SnapshotId, round_number: int) -> str:
+    return f"{FATES}{snapshot}/{round_number:0{_ROUND_DIGITS}d}"
+
+
+def hold_placed(hold: str) -> str:
+    return f"{HOLDS}{hold}/placed"
+
+
+def hold_released(hold: str) -> str:
+    return f"{HOLDS}{hold}/released"
+
+
+def plan(number: int) -> str:
+    return f"{PLANS}{number:0{_PLAN_DIGITS}d}/plan"
 
 
 def journal(position: int) -> str:
     return f"{JOURNAL}{position:0{_JOURNAL_DIGITS}d}"
+
+
+def segment(first: int) -> str:
+    return f"{SEGMENTS}{first:0{_JOURNAL_DIGITS}d}"
+
+
+def head(source_digest: str) -> str:
+    return f"{HEADS}{source_digest}"
 
 
 def verification(record: str) -> str:
@@ -74,7 +111,32 @@ def snapshot_in(object_name: str) -> SnapshotId:
 
 def position_in(object_name: str) -> int:
     """The position of a journal entry, from its name; raises `ValueError` if it is none."""
-    text = object_name.removeprefix(JOURNAL)
+    return _number_in(object_name, JOURNAL, "a journal entry")
+
+
+def segment_in(object_name: str) -> int:
+    """The first position of a segment of the journal, from its name; raises `ValueError` if it is none."""
+    return _number_in(object_name, SEGMENTS, "a segment of the journal")
+
+
+def _number_in(object_name: str, prefix: str, what: str) -> int:
+    text = object_name.removeprefix(prefix)
     if len(text) != _JOURNAL_DIGITS or not text.isdecimal():
-        raise ValueError(f"not the name of a journal entry: {object_name!r}")
+        raise ValueError(f"not the name of {what}: {object_name!r}")
     return int(text)
+
+
+def round_in(object_name: str) -> tuple[SnapshotId, int]:
+    """Snapshot and round of a tombstone or a fate, from its name; raises `ValueError` if it is none."""
+    parts = object_name.split("/")
+    if len(parts) != 3 or len(parts[2]) != _ROUND_DIGITS or not parts[2].isdecimal():
+        raise ValueError(f"no burial in the name {object_name!r}")
+    return parse_snapshot_id(parts[1]), int(parts[2])
+
+
+def plan_in(object_name: str) -> int:
+    """The number of a plan, from its name; raises `ValueError` if it is none."""
+    parts = object_name.split("/")
+    if len(parts) != 3 or parts[2] != "plan" or len(parts[1]) != _PLAN_DIGITS or not parts[1].isdecimal():
+        raise ValueError(f"not the name of a plan: {object_name!r}")
+    return int(parts[1])

@@ -25,12 +25,14 @@ from holdfast.storage import Storage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """`journal_position` is where the journal speaks of this commit."""
+    """`journal_position` is where the journal speaks of this commit. `locked_until`: all that the snapshot needs
+    is locked until then, at least; None if nothing is, or nobody knows."""
 
     snapshot: SnapshotId
     at: datetime
     summary: SnapshotSummary
     journal_position: int
+    locked_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,7 @@ class Outcomes:
                     "state": "committed",
                     "summary": encode_summary(outcome.summary),
                     "journal_position": outcome.journal_position,
+                    **({"locked_until": moment(outcome.locked_until)} if outcome.locked_until else {}),
                 },
             )
         except ObjectExistsError as error:
@@ -87,9 +90,12 @@ class Outcomes:
         expect_name(name, layout.outcome(outcome.snapshot))
         return outcome
 
-    def names(self) -> Iterator[SnapshotId]:
-        """Ids of all decided snapshots, ascending, which is by the time at which they began."""
-        for info in self._storage.list(layout.OUTCOMES):
+    def names(self, *, since: SnapshotId | None = None) -> Iterator[SnapshotId]:
+        """Ids of all decided snapshots, ascending, which is by the time at which they began; only `since` and
+        those after it, if given."""
+        # "-" comes before every character of an id: the listing begins with `since` itself.
+        after = None if since is None else layout.outcome(SnapshotId(f"{since[:-1]}-"))
+        for info in self._storage.list(layout.OUTCOMES, after=after):
             with suppress(ValueError):
                 yield layout.snapshot_in(info.name)
 
@@ -108,6 +114,11 @@ def _decode(document: Any) -> Outcome:
     summary = decode_summary(document["summary"])
     if summary.snapshot != snapshot:
         raise ValueError("the summary belongs to another snapshot")
+    locked_until = document.get("locked_until")
     return Committed(
-        snapshot=snapshot, at=at, summary=summary, journal_position=int(document["journal_position"])
+        snapshot=snapshot,
+        at=at,
+        summary=summary,
+        journal_position=int(document["journal_position"]),
+        locked_until=None if locked_until is None else parse_moment(locked_until),
     )

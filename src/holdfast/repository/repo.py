@@ -15,15 +15,19 @@ from holdfast.domain.errors import (
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import BlobRef, LargeObject, Root, SnapshotSummary, TableManifest
 from holdfast.repository import layout
-from holdfast.repository.blobs import read_blob
+from holdfast.repository.blobs import missing, read_blob
 from holdfast.repository.config import Config, decode_config, digest_of
 from holdfast.repository.encoding import MalformedError
+from holdfast.repository.graves import Graves
+from holdfast.repository.heads import Heads
+from holdfast.repository.holds import Holds
 from holdfast.repository.journal import Journal
+from holdfast.repository.key_objects import read_key_objects
 from holdfast.repository.keyring import Keyring
 from holdfast.repository.outcomes import Committed, Outcomes
 from holdfast.repository.packs import PackReader
 from holdfast.repository.root_codec import decode_root
-from holdfast.repository.seal import ObjectType, Sealer
+from holdfast.repository.seal import HEADER_BYTES, ObjectType, SealBrokenError, Sealer, read_header
 from holdfast.repository.secrets import Secrets
 from holdfast.repository.table_codec import decode_large_objects, decode_table
 from holdfast.repository.unlocking import unlock
@@ -44,22 +48,32 @@ class Repository:
         self.sealer = Sealer(keyring=keyring)
         self.outcomes = Outcomes(storage, self.sealer)
         self.writers = Writers(storage, self.sealer)
+        self.graves = Graves(storage, self.sealer)
+        self.holds = Holds(storage, self.sealer)
+        self.heads = Heads(storage, self.sealer)
         self.journal = Journal(storage, self.sealer, digest_of(config.encode()))
 
     @property
     def address(self) -> str:
         return self.storage.address
 
-    def committed(self) -> Iterator[Committed]:
-        """Committed snapshots, newest first. Raises `DamagedError` at an outcome that cannot be read: a
-        listing that leaves one out could make an older snapshot look like the latest."""
-        for snapshot in sorted(self.outcomes.names(), reverse=True):
+    def committed(self, *, buried: bool = False) -> Iterator[Committed]:
+        """Committed snapshots, newest first; removed ones only with `buried`. Raises `DamagedError` at an
+        outcome that cannot be read: a listing that leaves one out could make an older snapshot look like the
+        latest."""
+        gone = set() if buried else self.graves.buried()
+        for snapshot in sorted(set(self.outcomes.names()) - gone, reverse=True):
             outcome = self.outcomes.read(snapshot)
             if isinstance(outcome, Committed):
                 yield outcome
 
     def summary(self, snapshot: SnapshotId) -> SnapshotSummary:
-        """The summary of one snapshot; `UsageError` if it was never committed."""
+        """The summary of one snapshot; `UsageError` if it was never committed, or if it was removed."""
+        if self.graves.is_buried(snapshot):
+            raise UsageError(
+                f"snapshot {snapshot} was removed",
+                hint=f"bring it back with holdfast undelete {snapshot}, while its objects are there",
+            )
         outcome = self.outcomes.read(snapshot)
         if not isinstance(outcome, Committed):
             raise UsageError(
@@ -67,6 +81,31 @@ class Repository:
                 hint="run holdfast list to see those that were",
             )
         return outcome.summary
+
+    def shares_identities(self, summary: SnapshotSummary) -> bool:
+        """Whether a new snapshot may reuse what this one consists of.
+
+        Not after a compromise: what was identified with a key that somebody else has is read and stored anew. Nor
+        what was sealed anew from such a snapshot (reseal.py), in which the old keys' word was believed.
+        """
+        if self.keyring.has_one_identity_key:
+            return True
+        origin = summary.origin
+        if origin is not None and origin.repository == str(self.config.repository_id):
+            return False
+        return self.has_current_identities(summary)
+
+    def has_current_identities(self, summary: SnapshotSummary) -> bool:
+        """Whether all of it is identified with the current key. A run seals and identifies with one epoch's keys
+        from its begin to its end, and its root tells which."""
+        name = summary.root.object_name
+        try:
+            header = read_header(self.storage.get(name, offset=summary.root.offset, length=HEADER_BYTES))
+        except ObjectMissingError as error:
+            raise missing(name) from error
+        except SealBrokenError as error:
+            raise error.as_damage(name) from error
+        return self.keyring.shares_identities(header.epoch)
 
     def root(self, summary: SnapshotSummary) -> Root:
         """The root manifest that the outcome names, or `DamagedError`."""
@@ -148,8 +187,7 @@ def open_repository(storage: Storage, secrets: Secrets) -> Repository:
     """Open with whatever the secrets open. Raises `UsageError` if there is no repository, `LockedOutError`,
     `DamagedError`, or `RefusedError` for a format that this version does not know."""
     config, config_bytes = read_config(storage)
-    objects = [(info.name, storage.get(info.name)) for info in storage.list(layout.KEYS)]
-    unlocked = unlock(objects, secrets)
+    unlocked = unlock(read_key_objects(storage), secrets)
     unlocked.keyring.check_config(config_bytes)
     return Repository(storage=storage, keyring=unlocked.keyring, config=config, warnings=unlocked.warnings)
 

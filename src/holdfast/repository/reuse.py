@@ -16,9 +16,10 @@ from holdfast.domain.manifest import BlobRef
 from holdfast.repository import layout
 from holdfast.repository.blobs import md5_of, open_blob
 from holdfast.repository.seal import HEADER_BYTES, ObjectType, SealBrokenError, Sealer, read_header
-from holdfast.storage import Storage
+from holdfast.storage import ObjectInfo, Storage
 
 LIST_EVERYTHING_ABOVE = 64
+THIN_BELOW = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +33,13 @@ class LeftBlob:
 
 
 def list_sizes(storage: Storage, snapshots: Iterable[SnapshotId]) -> dict[str, int]:
-    """Names and sizes of all data and table objects that these snapshots wrote, by one listing each, or by
-    listing everything where that is fewer requests."""
+    """Names and sizes of all data and table objects that these snapshots wrote."""
+    return {name: info.size_bytes for name, info in list_objects(storage, snapshots).items()}
+
+
+def list_objects(storage: Storage, snapshots: Iterable[SnapshotId]) -> dict[str, ObjectInfo]:
+    """All data and table objects that these snapshots wrote, by one listing each, or by listing everything where
+    that is fewer requests."""
     wanted = set(snapshots)
     prefixes = (
         [layout.DATA, layout.META]
@@ -44,11 +50,25 @@ def list_sizes(storage: Storage, snapshots: Iterable[SnapshotId]) -> dict[str, i
             for prefix in (layout.data_prefix, layout.meta_prefix)
         ]
     )
-    return {info.name: info.size_bytes for prefix in prefixes for info in storage.list(prefix)}
+    return {info.name: info for prefix in prefixes for info in storage.list(prefix)}
 
 
 def is_present(ref: BlobRef, sizes: Mapping[str, int]) -> bool:
     return sizes.get(ref.object_name) == ref.object_bytes
+
+
+def thin_packs(refs: Iterable[BlobRef]) -> set[str]:
+    """Objects of which these references, all that a snapshot holds, use less than 30 % of the bytes.
+
+    Their blobs count as misses for the next snapshot, which stores them anew: so a pack dies whole, and nothing
+    ever has to be repacked.
+    """
+    used: dict[str, dict[int, int]] = {}
+    sizes: dict[str, int] = {}
+    for ref in refs:
+        used.setdefault(ref.object_name, {})[ref.offset] = ref.length
+        sizes[ref.object_name] = ref.object_bytes
+    return {name for name, blobs in used.items() if sum(blobs.values()) < THIN_BELOW * sizes[name]}
 
 
 def find_left_blobs(storage: Storage, snapshot: SnapshotId) -> dict[bytes, LeftBlob]:

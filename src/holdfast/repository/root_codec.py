@@ -10,6 +10,7 @@ from holdfast.domain.manifest import (
     Instant,
     LargeObjectsRef,
     Lineage,
+    Origin,
     Role,
     RoleMembership,
     Root,
@@ -54,6 +55,30 @@ def _decode_instant(row: Json) -> Instant:
     )
 
 
+def _encode_origin(origin: Origin | None) -> dict[str, Json]:
+    """The field `origin`, which only copies have."""
+    if origin is None:
+        return {}
+    return {
+        "origin": {
+            "repository": origin.repository,
+            "snapshot": origin.snapshot,
+            "settled": origin.settled,
+        }
+    }
+
+
+def _decode_origin(document: Json) -> Origin | None:
+    row = document.get("origin")
+    if row is None:
+        return None
+    return Origin(
+        repository=str(row["repository"]),
+        snapshot=parse_snapshot_id(row["snapshot"]),
+        settled=optional_id(row["settled"]),
+    )
+
+
 _DATABASE_FIELDS = (
     "name",
     "owner",
@@ -84,6 +109,7 @@ def encode_root(root: Root) -> bytes:
     archive = {
         "size_bytes": root.archive.size_bytes,
         "tool_version": root.archive.tool_version,
+        "fingerprint": root.archive.fingerprint,
         "pieces": [objects.reference(piece) for piece in root.archive.pieces],
     }
     large_objects = {
@@ -106,6 +132,7 @@ def encode_root(root: Root) -> bytes:
                 "system_identifier": root.lineage.system_identifier,
                 "timeline": root.lineage.timeline,
                 "database_oid": root.lineage.database_oid,
+                "server_run": root.lineage.server_run,
             },
             "instant": _encode_instant(root.instant),
             "database": database,
@@ -128,6 +155,8 @@ def encode_root(root: Root) -> bytes:
                 for entry in root.coverage
             ],
             "journal_position": root.journal_position,
+            "read_in_full_at": None if root.read_in_full_at is None else moment(root.read_in_full_at),
+            **_encode_origin(root.origin),
             "objects": objects.rows(),
         }
     )
@@ -160,6 +189,7 @@ def _decode_root(document: Json) -> Root:
             system_identifier=str(lineage["system_identifier"]),
             timeline=int(lineage["timeline"]),
             database_oid=int(lineage["database_oid"]),
+            server_run=str(lineage.get("server_run", "")),
         ),
         instant=_decode_instant(document["instant"]),
         database=DatabaseFacts(
@@ -170,6 +200,7 @@ def _decode_root(document: Json) -> Root:
             pieces=decode_blobs(archive["pieces"], objects),
             size_bytes=int(archive["size_bytes"]),
             tool_version=str(archive["tool_version"]),
+            fingerprint=archive.get("fingerprint"),
         ),
         tables=tuple(_decode_table_entry(row, objects) for row in document["tables"]),
         sequences=tuple(
@@ -203,6 +234,9 @@ def _decode_root(document: Json) -> Root:
             for kind, name, status, reason, remedy in document["coverage"]
         ),
         journal_position=int(document["journal_position"]),
+        origin=_decode_origin(document),
+        # Before there was this field, every snapshot read everything.
+        read_in_full_at=parse_moment(document.get("read_in_full_at") or document["instant"]["taken_at"]),
     )
 
 
@@ -224,6 +258,7 @@ def encode_summary(summary: SnapshotSummary) -> dict[str, Json]:
         "stored_bytes": summary.stored_bytes,
         "parent": summary.parent,
         "root": objects.reference(summary.root),
+        **_encode_origin(summary.origin),
         "objects": objects.rows(),
     }
 
@@ -241,4 +276,5 @@ def decode_summary(document: Json) -> SnapshotSummary:
         stored_bytes=int(document["stored_bytes"]),
         parent=optional_id(document["parent"]),
         root=decode_blob(document["root"], document["objects"]),
+        origin=_decode_origin(document),
     )

@@ -7,59 +7,121 @@ the journal, then the outcome, which alone makes the snapshot exist.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 
-from holdfast.domain.errors import HoldfastError, RefusedError
+from holdfast.domain.errors import (
+    DamagedError,
+    HoldfastError,
+    ObjectMissingError,
+    RefusedError,
+    SteppedAsideError,
+)
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import BlobRef, Root, SnapshotState, SnapshotSummary
 from holdfast.repository import layout
 from holdfast.repository.blobs import BlobWriter, md5_of, store_object
+from holdfast.repository.heads import Head
+from holdfast.repository.locking import keep_locked
 from holdfast.repository.outcomes import Aborted, Committed
 from holdfast.repository.repo import Repository
-from holdfast.repository.reuse import LeftBlobs, find_left_blobs
+from holdfast.repository.reuse import LeftBlobs, find_left_blobs, list_sizes
 from holdfast.repository.root_codec import encode_root
 from holdfast.repository.seal import ObjectType
-from holdfast.repository.writers import HEARTBEAT_SECONDS, WriterRecord, is_dead, this_host
+from holdfast.repository.writers import (
+    HEARTBEAT_SECONDS,
+    Purpose,
+    WriterRecord,
+    is_dead,
+    this_host,
+)
 
 Clock = Callable[[], datetime]
+LOOK_BACK = 200
+KEEP_EARLIER = 32
+"""Of how many earlier crashed runs, at most, chunks may still be adopted: failures in a row must not add up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predecessors:
-    """What a new run of a source may build on: its newest committed snapshot, and dead undecided runs."""
+    """What a new run of a source may build on: its newest snapshot that is not removed, and dead undecided runs.
+
+    `unreadable`: damaged records of writers, of which nobody knows whose they are.
+    """
 
     parent: SnapshotSummary | None
     parent_journal_position: int
     crashed: tuple[WriterRecord, ...]
     alive: tuple[WriterRecord, ...]
+    unreadable: tuple[DamagedError, ...] = ()
 
 
 def find_predecessors(repository: Repository, source: str, *, now: datetime) -> Predecessors:
     """Look around before a run. Undecided writers of other sources stay out of it, except that in single-writer
     mode any living one is in the way (`Predecessors.alive` names them all)."""
-    parent, position = None, 0
-    for outcome in repository.committed():
-        position = max(position, outcome.journal_position)
-        if outcome.summary.source == source:
-            parent = outcome.summary
-            break
+    newest = _newest_of(repository, source)
+    parent, position = (newest.summary, newest.journal_position) if newest else (None, 0)
     here = this_host()
-    decided = set(repository.outcomes.names())
+    # A collection is in the way only where no register decides between the two.
+    in_the_way = {Purpose.BACKUP, Purpose.COLLECT} if repository.config.single_writer else {Purpose.BACKUP}
+    records, unreadable = undecided_writers(repository)
     crashed, alive = [], []
-    for snapshot in sorted(set(repository.writers.names()) - decided):
-        record = repository.writers.read(snapshot)
+    for record in records:
         if not (record.finished or is_dead(record, now=now, here=here)):
-            alive.append(record)
-        elif record.source == source:
+            if record.purpose in in_the_way and (record.copy_of is None or repository.config.single_writer):
+                alive.append(record)
+        elif record.source == source and record.purpose is Purpose.BACKUP and record.copy_of is None:
             crashed.append(record)
     return Predecessors(
         parent=parent,
         parent_journal_position=position,
         crashed=tuple(crashed),
         alive=tuple(alive),
+        unreadable=tuple(unreadable),
     )
+
+
+def _newest_of(repository: Repository, source: str) -> Committed | None:
+    """The newest snapshot of a source: by its head, or else among the newest outcomes of all sources.
+
+    How far it looks back is bounded, so that a new source costs the same in an old repository as in a young one;
+    the price is that a source which lost its head and was silent for long is read in full once.
+    """
+    snapshot = repository.heads.find(source)
+    if snapshot is not None and not repository.graves.is_buried(snapshot):
+        with suppress(DamagedError):
+            found = repository.outcomes.read(snapshot)
+            if isinstance(found, Committed) and found.summary.source == source:
+                return found
+    among = islice(repository.committed(), LOOK_BACK)
+    return next((outcome for outcome in among if outcome.summary.source == source), None)
+
+
+def undecided_writers(repository: Repository) -> tuple[list[WriterRecord], list[DamagedError]]:
+    """Records of all writers without an outcome, ascending, and those that are damaged. One that vanishes
+    meanwhile has just been decided."""
+    records, unreadable = [], []
+    writers = set(repository.writers.names())
+    decided = set(repository.outcomes.names(since=min(writers))) if writers else set()
+    for snapshot in sorted(writers - decided):
+        try:
+            records.append(repository.writers.read(snapshot))
+        except DamagedError as error:
+            if not isinstance(error.__cause__, ObjectMissingError):
+                unreadable.append(error)
+    return records, unreadable
+
+
+_running_here: set[SnapshotId] = set()
+
+
+def is_running_here(snapshot: SnapshotId) -> bool:
+    """Whether this very process is writing that snapshot: what its own record cannot tell after a failure to end
+    it (a full disk)."""
+    return snapshot in _running_here
 
 
 class Run:
@@ -77,6 +139,9 @@ class Run:
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="holdfast-heartbeat", daemon=True)
         self.heartbeat_problem: HoldfastError | None = None
+        self._notes: list[str] = []
+        self._locks_began: datetime | None = None
+        self._locked_until: datetime | None = None
 
     @classmethod
     def begin(
@@ -88,20 +153,21 @@ class Run:
         predecessors: Predecessors,
         level: int,
         clock: Clock,
+        copy_of: SnapshotId | None = None,
     ) -> Run:
-        """Announce the run, naming all it may reuse. The caller then asks `usable_parent` and `left_blobs`."""
-        if repository.config.single_writer and predecessors.alive:
-            other = predecessors.alive[0]
-            raise RefusedError(
-                f"snapshot {other.snapshot} of {other.source} is being written by {other.host.name} (process "
-                f"{other.host.pid}), and the storage at {repository.address} cannot have two writers",
-                hint="wait for it; move to a storage that honours create-once to write at the same time",
-            )
+        """Announce the run, naming all it may reuse. The caller then asks `usable_parent` and `left_blobs`.
+
+        `copy_of`: the run brings in a copy of the snapshot with that id.
+        """
+        if repository.config.single_writer:
+            _refuse_company(repository, predecessors.alive, predecessors.unreadable)
         relies_on = {record.snapshot for record in predecessors.crashed}
         for record in predecessors.crashed:
-            relies_on.update(record.relies_on)
+            relies_on.update(sorted(record.relies_on)[-KEEP_EARLIER:])
         if predecessors.parent is not None:
             relies_on.add(predecessors.parent.snapshot)
+        # Asked first: where no lock can be kept, the run must end before it has written anything.
+        locks_began = None if repository.storage.locks is None else repository.storage.locks.now()
         now = clock()
         record = WriterRecord(
             snapshot=snapshot,
@@ -110,15 +176,27 @@ class Run:
             started_at=now,
             heartbeat_at=now,
             relies_on=tuple(sorted(relies_on)),
+            copy_of=copy_of,
         )
-        repository.writers.announce(record)
-        return cls(repository, record, predecessors.parent_journal_position, level=level, clock=clock)
+        _running_here.add(snapshot)
+        try:
+            repository.writers.announce(record)
+            if repository.config.single_writer:
+                _refuse_company_of(repository, record, clock)
+        except BaseException:
+            _running_here.discard(snapshot)
+            raise
+        run = cls(repository, record, predecessors.parent_journal_position, level=level, clock=clock)
+        run._locks_began = locks_began
+        run._notes += [f"passed over: {error.message}" for error in predecessors.unreadable]
+        return run
 
     def __enter__(self) -> Run:
         self._heart.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        _running_here.discard(self.snapshot)
         self._stop.set()
         self._heart.join()
 
@@ -126,12 +204,29 @@ class Run:
     def snapshot(self) -> SnapshotId:
         return self.record.snapshot
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What went wrong beside the run itself, for the report."""
+        problem = self.heartbeat_problem
+        return (*self._notes, *([f"the heartbeat failed: {problem.message}"] if problem else []))
+
     def without_tombstone(self, snapshot: SnapshotId) -> bool:
-        """Whether a snapshot that this run relies on is still there to stay. Ask after `begin` only."""
-        return not any(
-            info.name == layout.tombstone(snapshot)
-            for info in self.repository.storage.list(layout.tombstone(snapshot))
-        )
+        """Whether a crashed run that this run relies on may be adopted. Ask after `begin` only."""
+        return not self.repository.graves.is_buried(snapshot)
+
+    def still_stands(self, snapshot: SnapshotId) -> bool:
+        """Whether a snapshot that this run relies on is there to stay. Ask after `begin` only.
+
+        The tombstone first, then the outcome: a collector that has swept removes them the other way round.
+        """
+        if not self.without_tombstone(snapshot):
+            return False
+        try:
+            return isinstance(self.repository.outcomes.read(snapshot), Committed)
+        except DamagedError as error:
+            if isinstance(error.__cause__, ObjectMissingError):
+                return False
+            raise
 
     def adopt(self, crashed: tuple[WriterRecord, ...]) -> LeftBlobs:
         """Fence the dead runs, and find the chunks that they finished.
@@ -172,6 +267,25 @@ class Run:
             level=self._level,
         )
 
+    def keep_locked(
+        self, names: Iterable[str], *, base: SnapshotId | None, adopted: Collection[SnapshotId] = ()
+    ) -> None:
+        """Where objects are locked: see that all `names`, which the snapshot refers to, stay so for a period.
+
+        `base`: the snapshot that the reused ones belong to, but for those of `adopted` runs. Call it before
+        `commit`; without it, the next run knows of no locks and extends all that it reuses.
+        """
+        if self._locks_began is not None:
+            self._locked_until = keep_locked(
+                self.repository.storage,
+                self.repository.outcomes,
+                names,
+                own=self.snapshot,
+                began=self._locks_began,
+                base=base,
+                adopted=adopted,
+            )
+
     def commit(self, root: Root, *, state: SnapshotState, stored_bytes: int) -> SnapshotSummary:
         """Store the root, write the journal entry, and decide. Raises `FencedError` if the run was given up."""
         root = replace(root, journal_position=self._journal_hint)
@@ -188,6 +302,7 @@ class Run:
             stored_bytes=stored_bytes + root_ref.object_bytes,
             parent=root.parent,
             root=root_ref,
+            origin=root.origin,
         )
         now = self._clock()
         position = self.repository.journal.append(
@@ -197,17 +312,45 @@ class Run:
             hint=self._journal_hint,
         )
         self.repository.outcomes.commit(
-            Committed(snapshot=self.snapshot, at=now, summary=summary, journal_position=position)
+            Committed(
+                snapshot=self.snapshot,
+                at=now,
+                summary=summary,
+                journal_position=position,
+                locked_until=self._locked_until,
+            )
         )
         self._stop.set()
         self._heart.join()
-        self.repository.writers.retire(self.record, now=self._clock())
+        try:
+            self._point_head(root.source)
+            self.repository.writers.retire(self.record, now=self._clock())
+        except HoldfastError as error:
+            # The outcome decides, and it stands.
+            self._notes.append(f"the snapshot is committed, but not all was tidied up: {error.message}")
         return summary
 
+    def _point_head(self, source: str) -> None:
+        """A copy of an older snapshot may come after a newer one; then the head stays where it is."""
+        if self.record.copy_of is not None:
+            before = self.repository.heads.find(source)
+            if before is not None and before > self.snapshot:
+                return
+        self.repository.heads.point(Head(source=source, snapshot=self.snapshot))
+
+    def withdraw(self) -> None:
+        """End a run that was announced and never entered: it leaves no trace."""
+        _running_here.discard(self.snapshot)
+        self.repository.writers.retire(self.record, now=self._clock())
+
     def give_up(self) -> None:
-        """Say that this run has ended by itself, so that the next one need not wait for silence."""
+        """Say that this run has ended by itself, so that the next one need not wait for silence; one that has
+        stored nothing leaves no trace."""
         self._stop.set()
         self._heart.join()
+        if not list_sizes(self.repository.storage, [self.snapshot]):
+            self.repository.writers.retire(self.record, now=self._clock())
+            return
         ended = replace(self.record, finished=True)
         self.repository.writers.beat(ended, now=self._clock())
 
@@ -235,3 +378,44 @@ class Run:
             except HoldfastError as error:
                 # Not fatal: the outcome register decides. The workflow says it at the end.
                 self.heartbeat_problem = error
+
+
+def _refuse_company(
+    repository: Repository, alive: Sequence[WriterRecord], unreadable: Sequence[DamagedError]
+) -> None:
+    """Where the storage cannot have two writers: raise `RefusedError` if there is, or may be, another one."""
+    hint = "wait for it; move to a storage that honours create-once to write at the same time"
+    for other in alive:
+        raise SteppedAsideError(
+            f"snapshot {other.snapshot} of {other.source} is being written by {other.host.name} (process "
+            f"{other.host.pid}), and the storage at {repository.address} cannot have two writers"
+            if other.purpose is Purpose.BACKUP
+            else f"a collection is running on {other.host.name} (process {other.host.pid}), and the storage at "
+            f"{repository.address} cannot have two writers",
+            snapshot=other.snapshot,
+            hint=hint,
+        )
+    for error in unreadable:
+        raise RefusedError(
+            f"{error.message}, so nobody knows whether a writer is alive, and the storage at "
+            f"{repository.address} cannot have two writers",
+            hint=f"make sure that no backup is running, then remove {error.object_name} from the storage",
+        )
+
+
+def _refuse_company_of(repository: Repository, record: WriterRecord, clock: Clock) -> None:
+    """Look again after the record is there: of two that begin at once, at least one sees the other."""
+    now, here = clock(), this_host()
+    records, unreadable = undecided_writers(repository)
+    alive = [
+        other
+        for other in records
+        if other.snapshot != record.snapshot
+        and other.purpose in (Purpose.BACKUP, Purpose.COLLECT)
+        and not (other.finished or is_dead(other, now=now, here=here))
+    ]
+    try:
+        _refuse_company(repository, alive, unreadable)
+    except RefusedError:
+        repository.writers.retire(record, now=now)
+        raise

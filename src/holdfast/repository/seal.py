@@ -65,6 +65,7 @@ class ObjectType(enum.IntEnum):
     TOMBSTONE = 12
     FATE = 13
     PLAN = 14
+    HEAD = 15
 
     @property
     def context(self) -> bytes:

@@ -2,21 +2,22 @@
 
 A slot is either sound or damaged, which its checksum tells apart from a secret that does not fit. Passphrase
 slots authenticate everything in them. Age slots cannot (whoever knows a recipient can wrap for it), so the
-keyring checks what comes out of them (keyring.py).
+keyring checks what comes out of them (keyring.py), and a rotation wraps new keys only for recipients that a
+holder of the epoch's keys vouches for: every slot carries a MAC of what it says in clear.
+
+An epoch's slots lie in a folder of their own: `keys/00000001/` for the first one, `keys/<epoch>-<attempt>/` for
+those that a rotation made (epochs.py says which attempt counts).
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import json
+import hmac
 import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 from uuid import UUID
 
 import pyrage
@@ -25,11 +26,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from holdfast.domain.errors import DamagedError, UsageError
+from holdfast.repository.key_objects import canonical, checked, from_text, to_text, why, with_checksum
 from holdfast.repository.secrets import Identity
 
 SLOT_FORMAT: Final = 1
-MAX_SLOT_BYTES: Final = 64 * 1024
-_NAME = re.compile(r"keys/(?P<epoch>[0-9]{8})/(?P<slot>[a-z0-9][a-z0-9.-]{0,62})")
+_NAME = re.compile(
+    r"keys/(?P<epoch>[0-9]{8})(?:-(?P<attempt>[0-9a-f]{8}))?/(?P<slot>[a-z0-9][a-z0-9.-]{0,62})"
+)
+_VOUCHED = b"holdfast/1/slot\n"
 _NONCE_BYTES = 12
 _SALT_BYTES = 16
 
@@ -86,6 +90,7 @@ class Slot:
     name: str
     repository_id: UUID
     epoch: int
+    attempt: str
     slot: str
     label: str
     created_at: datetime
@@ -95,6 +100,14 @@ class Slot:
     @property
     def kind(self) -> str:
         return str(self.clear["kind"])
+
+    def is_vouched_for(self, data_key: bytes) -> bool | None:
+        """Whether a holder of the epoch's data key wrote all that this slot says in clear; None if it does not
+        say (slots made before they were vouched for)."""
+        stated = self.clear.get("mac")
+        if stated is None:
+            return None
+        return hmac.compare_digest(str(stated), _mac(self.clear, data_key))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +131,7 @@ class SlotPlace:
     slot: str
     label: str
     created_at: datetime
+    attempt: str = ""
 
     def __post_init__(self) -> None:
         if _NAME.fullmatch(self.object_name) is None:
@@ -128,7 +142,7 @@ class SlotPlace:
 
     @property
     def object_name(self) -> str:
-        return f"keys/{self.epoch:08d}/{self.slot}"
+        return f"{epoch_folder(self.epoch, self.attempt)}{self.slot}"
 
     def describe(self, kind: str) -> dict[str, Any]:
         return {
@@ -139,21 +153,39 @@ class SlotPlace:
             "kind": kind,
             "label": self.label,
             "created_at": self.created_at.isoformat(),
+            **({"attempt": self.attempt} if self.attempt else {}),
         }
 
 
-def epoch_of(name: str) -> int | None:
-    """The epoch in the name of a slot's object; None if this is not such a name."""
+class SlotName(NamedTuple):
+    """What the name of a slot's object says. `attempt` is empty in the first epoch."""
+
+    epoch: int
+    attempt: str
+    slot: str
+
+
+def epoch_folder(epoch: int, attempt: str) -> str:
+    """Where the slots of an epoch lie; ends with a slash."""
+    return f"keys/{epoch:08d}-{attempt}/" if attempt else f"keys/{epoch:08d}/"
+
+
+def parse_slot_name(name: str) -> SlotName | None:
+    """None if this is not the name of a slot's object."""
     match = _NAME.fullmatch(name)
-    return None if match is None or int(match["epoch"]) == 0 else int(match["epoch"])
+    if match is None or int(match["epoch"]) == 0:
+        return None
+    return SlotName(epoch=int(match["epoch"]), attempt=match["attempt"] or "", slot=match["slot"])
 
 
 def new_salt() -> bytes:
     return os.urandom(_SALT_BYTES)
 
 
-def wrap_for_passphrase(payload: bytes, place: SlotPlace, *, key: bytes, salt: bytes, kdf: Argon2) -> bytes:
-    """The bytes of a slot that `kdf.derive(passphrase, salt) == key` opens."""
+def wrap_for_passphrase(
+    payload: bytes, place: SlotPlace, *, data_key: bytes, key: bytes, salt: bytes, kdf: Argon2
+) -> bytes:
+    """The bytes of a slot that `kdf.derive(passphrase, salt) == key` opens; `data_key` vouches for it."""
     clear = place.describe("passphrase")
     nonce = os.urandom(_NONCE_BYTES)
     clear["kdf"] = {
@@ -161,16 +193,19 @@ def wrap_for_passphrase(payload: bytes, place: SlotPlace, *, key: bytes, salt: b
         "memory_kib": kdf.memory_kib,
         "passes": kdf.passes,
         "lanes": kdf.lanes,
-        "salt": _text(salt),
+        "salt": to_text(salt),
     }
-    clear["nonce"] = _text(nonce)
-    return _finish(clear, AESGCM(key).encrypt(nonce, payload, _canonical(clear)))
+    clear["nonce"] = to_text(nonce)
+    clear["mac"] = _mac(clear, data_key)
+    return _finish(clear, AESGCM(key).encrypt(nonce, payload, canonical(clear)))
 
 
-def wrap_for_recipient(payload: bytes, place: SlotPlace, recipient: str) -> bytes:
-    """The bytes of a slot that the identity of an age (`age1…`) or SSH (`ssh-…`) recipient opens."""
+def wrap_for_recipient(payload: bytes, place: SlotPlace, recipient: str, *, data_key: bytes) -> bytes:
+    """The bytes of a slot that the identity of an age (`age1…`) or SSH (`ssh-…`) recipient opens; `data_key`
+    vouches for it."""
     known = parse_recipient(recipient)
     clear = place.describe("age") | {"recipient": recipient.strip()}
+    clear["mac"] = _mac(clear, data_key)
     try:
         return _finish(clear, pyrage.encrypt(payload, [known]))
     except pyrage.EncryptError as error:
@@ -197,7 +232,7 @@ def read_slot(name: str, data: bytes) -> PassphraseSlot | AgeSlot:
         return _read(name, data)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError(
-            f"key slot {name} is damaged: {_why(error)}",
+            f"key slot {name} is damaged: {why(error)}",
             object_name=name,
             hint="open the repository with another passphrase or the recovery kit, then make a new slot",
         ) from error
@@ -206,7 +241,7 @@ def read_slot(name: str, data: bytes) -> PassphraseSlot | AgeSlot:
 def open_passphrase(slot: PassphraseSlot, key: bytes) -> bytes:
     """The payload, given the derived key; raises `NotForThisSecretError`."""
     try:
-        return AESGCM(key).decrypt(slot.nonce, slot.wrapped, _canonical(slot.clear))
+        return AESGCM(key).decrypt(slot.nonce, slot.wrapped, canonical(slot.clear))
     except InvalidTag as error:
         raise NotForThisSecretError from error
 
@@ -219,23 +254,25 @@ def open_age(slot: AgeSlot, identities: Iterable[Identity]) -> bytes:
         raise NotForThisSecretError from error
 
 
+def _mac(clear: Mapping[str, Any], data_key: bytes) -> str:
+    said = {key: value for key, value in clear.items() if key != "mac"}
+    return hmac.digest(data_key, _VOUCHED + canonical(said), "sha256").hex()
+
+
 def _finish(clear: Mapping[str, Any], wrapped: bytes) -> bytes:
-    document = {**clear, "wrapped": _text(wrapped)}
-    document["checksum"] = hashlib.sha256(_canonical(document)).hexdigest()
-    return _written(document)
-
-
-def _written(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, indent=1, ensure_ascii=True).encode("ascii") + b"\n"
+    return with_checksum({**clear, "wrapped": to_text(wrapped)})
 
 
 def _read(name: str, data: bytes) -> PassphraseSlot | AgeSlot:
-    document = _checked(data)
+    document = checked(data)
+    if document["kind"] == "epoch":
+        raise ValueError("it belongs to the marker of an epoch")
     if document["format"] != SLOT_FORMAT or document["kind"] not in ("passphrase", "age"):
         raise UnknownSlotError(f"format {document['format']!r}, kind {document['kind']!r}")
     clear = {key: value for key, value in document.items() if key != "wrapped"}
-    stated = f"keys/{clear['epoch']:08d}/{clear['slot']}"
-    if stated != name or epoch_of(name) is None:
+    attempt = str(clear.get("attempt", ""))
+    stated = f"{epoch_folder(clear['epoch'], attempt)}{clear['slot']}"
+    if stated != name or parse_slot_name(name) is None:
         raise ValueError(f"it belongs to {stated!r}")
     created_at = datetime.fromisoformat(clear["created_at"])
     if created_at.tzinfo is None:
@@ -244,56 +281,18 @@ def _read(name: str, data: bytes) -> PassphraseSlot | AgeSlot:
         "name": name,
         "repository_id": UUID(str(clear["repository"])),
         "epoch": clear["epoch"],
+        "attempt": attempt,
         "slot": clear["slot"],
         "label": str(clear["label"]),
         "created_at": created_at,
         "clear": clear,
-        "wrapped": _bytes(document["wrapped"]),
+        "wrapped": from_text(document["wrapped"]),
     }
     if clear["kind"] == "age":
         return AgeSlot(**common, recipient=str(clear["recipient"]))
-    kdf, nonce = clear["kdf"], _bytes(clear["nonce"])
-    salt = _bytes(kdf["salt"])
+    kdf, nonce = clear["kdf"], from_text(clear["nonce"])
+    salt = from_text(kdf["salt"])
     if kdf["name"] != "argon2id" or len(nonce) != _NONCE_BYTES or not _SALT_BYTES <= len(salt) <= 64:
         raise ValueError("its key derivation makes no sense")
     cost = Argon2(memory_kib=int(kdf["memory_kib"]), passes=int(kdf["passes"]), lanes=int(kdf["lanes"]))
     return PassphraseSlot(**common, kdf=cost, salt=salt, nonce=nonce)
-
-
-def _checked(data: bytes) -> dict[str, Any]:
-    """The document without its checksum, which must be right."""
-    if len(data) > MAX_SLOT_BYTES:
-        raise ValueError(f"expected at most {MAX_SLOT_BYTES} bytes, found {len(data)}")
-    document = json.loads(data)
-    if not isinstance(document, dict):
-        raise TypeError("it is no JSON object")
-    if _written(document) != data:
-        raise ValueError("it was altered in bytes that carry no meaning")
-    stated = document.pop("checksum")
-    actual = hashlib.sha256(_canonical(document)).hexdigest()
-    if stated != actual:
-        raise ValueError(f"expected checksum {stated}, computed {actual}")
-    return document
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
-        return "it is not JSON"
-    if isinstance(error, KeyError):
-        return f"it lacks {error}"
-    return str(error)
-
-
-def _canonical(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
-
-
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise ValueError("it holds malformed base64") from error

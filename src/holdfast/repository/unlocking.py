@@ -4,6 +4,9 @@ The invariant: two keyrings of one repository never disagree about an epoch. Slo
 and an epoch that was not made by a holder of the one before it, are refused. This matters because anyone who
 knows an age recipient can wrap keys of his own choice for it: whoever can write to the storage must not be able
 to make writers seal with keys he knows.
+
+Every slot that a secret at hand opens is opened, although the newest epoch's would do (epochs.py): those of
+earlier epochs are what a planted newer one is held against.
 """
 
 from __future__ import annotations
@@ -11,10 +14,11 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from holdfast.domain.errors import DamagedError, LockedOutError
+from holdfast.repository.epochs import Marker, marked_epoch, open_earlier, read_epochs
 from holdfast.repository.keyring import PAYLOAD_FORMAT, EpochKeys, Keyring, epoch_link
 from holdfast.repository.secrets import (
     IDENTITY_FILE,
@@ -30,9 +34,9 @@ from holdfast.repository.slots import (
     NotForThisSecretError,
     PassphraseSlot,
     UnknownSlotError,
-    epoch_of,
     open_age,
     open_passphrase,
+    parse_slot_name,
     read_slot,
 )
 
@@ -59,15 +63,17 @@ def unlock(objects: Iterable[tuple[str, bytes]], secrets: Secrets) -> Unlocked:
     other; `LockedOutError` if no secret fits.
     """
     found = _read_all(objects)
-    opening = _Opening()
+    opening = _Opening(markers=found.markers)
     identities = secrets.find_identities() if found.age else ()
     for slot in found.age if identities else ():
         opening.try_age(slot, identities)
+    opening.open_earlier()
     if identities and not opening.payloads:
         opening.warnings.append(
             f"the identity in {secrets.identity_file} opens no key slot of this repository"
         )
     tried_passphrase = _try_passphrases(found, opening, secrets)
+    opening.open_earlier()
     if not opening.payloads:
         raise _locked_out(found, tried=bool(identities) or tried_passphrase)
     return Unlocked(
@@ -85,6 +91,7 @@ class _Found:
     passphrase: list[PassphraseSlot] = field(default_factory=list)
     damaged: list[DamagedError] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    markers: dict[int, Marker] = field(default_factory=dict)
     epochs: set[int] = field(default_factory=set)
 
     def warnings(self) -> tuple[str, ...]:
@@ -105,6 +112,7 @@ class _Payload:
 class _Opening:
     """What opened so far; holds slots of one epoch against each other."""
 
+    markers: dict[int, Marker]
     payloads: dict[int, _Payload] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -117,14 +125,27 @@ class _Opening:
             return
 
     def try_passphrase(self, slot: PassphraseSlot, passphrase: str) -> None:
-        """Deriving costs a third of a second: the slots that one command made for all epochs share it."""
+        """Deriving costs a fifth of a second: the slots of a repository share it. A slot whose epoch is open is
+        only held against what opened it, which is not worth another derivation."""
         cost = (passphrase, slot.salt, slot.kdf)
+        if cost not in self._derived and slot.epoch in self.payloads:
+            return
         if cost not in self._derived:
             self._derived[cost] = slot.kdf.derive(passphrase, slot.salt)
         try:
             self._take(slot, open_passphrase(slot, self._derived[cost]))
         except NotForThisSecretError:
             return
+
+    def open_earlier(self) -> None:
+        """Open the epochs whose keys the markers of open ones hold, newest first."""
+        for epoch in sorted(self.payloads, reverse=True):
+            marker, payload = self.markers.get(epoch), self.payloads[epoch]
+            for keys in () if marker is None else open_earlier(marker, payload.keys):
+                before = self.payloads.get(keys.epoch)
+                if before is not None and before.keys != keys:
+                    raise _forged(f"keys/{epoch:08d}", f"it contradicts key slot {self.opened[0]}")
+                self.payloads[keys.epoch] = replace(payload, keys=keys)
 
     def keyring(self, epochs: set[int]) -> Keyring:
         """Raises `DamagedError` if an epoch was not made by a holder of the one before it."""
@@ -160,12 +181,24 @@ class _Opening:
 
 def _read_all(objects: Iterable[tuple[str, bytes]]) -> _Found:
     found = _Found()
-    empty = True
-    for name, data in objects:
-        empty = False
-        epoch = epoch_of(name)
-        if epoch is not None:
-            found.epochs.add(epoch)
+    listed = list(objects)
+    if not listed:
+        raise DamagedError(
+            "keys/ is empty: nothing can open this repository",
+            object_name="keys/",
+            hint="restore the objects under keys/ from a copy of this repository; do not run init again",
+        )
+    epochs = read_epochs(listed)
+    found.markers.update(epochs.markers)
+    found.epochs.update(epochs.attempts)
+    found.damaged.extend(epochs.damaged)
+    found.unknown.extend(epochs.unknown)
+    for name, data in listed:
+        place = parse_slot_name(name)
+        if marked_epoch(name) is not None or (place is not None and not epochs.counts(place)):
+            continue
+        if place is not None:
+            found.epochs.add(place.epoch)
         try:
             slot = read_slot(name, data)
         except DamagedError as error:
@@ -177,28 +210,21 @@ def _read_all(objects: Iterable[tuple[str, bytes]]) -> _Found:
                 found.age.append(slot)
             else:
                 found.passphrase.append(slot)
-    if empty:
-        raise DamagedError(
-            "keys/ is empty: nothing can open this repository",
-            object_name="keys/",
-            hint="restore the objects under keys/ from a copy of this repository; do not run init again",
-        )
     return found
 
 
 def _try_passphrases(found: _Found, opening: _Opening, secrets: Secrets) -> bool:
-    """Try the passphrase on the slots of epochs still locked; newest first. True if there was one to try."""
-    locked = [slot for slot in found.passphrase if slot.epoch not in opening.payloads]
-    if not locked:
+    """Try the passphrase if an epoch is still locked, newest first. True if there was one to try."""
+    if all(slot.epoch in opening.payloads for slot in found.passphrase):
         return False
     passphrase = secrets.find_passphrase()
     if passphrase is None and not opening.payloads:
         passphrase = secrets.ask_passphrase()
     if passphrase is None:
         return False
-    for slot in sorted(locked, key=lambda slot: (-slot.epoch, slot.name)):
-        if slot.epoch not in opening.payloads:
-            opening.try_passphrase(slot, passphrase)
+    for slot in sorted(found.passphrase, key=lambda slot: (-slot.epoch, slot.name)):
+        opening.try_passphrase(slot, passphrase)
+        opening.open_earlier()
     return True
 
 
@@ -207,6 +233,12 @@ def _locked_out(found: _Found, *, tried: bool) -> DamagedError | LockedOutError:
     if found.damaged:
         return found.damaged[0]
     count = len(found.age) + len(found.passphrase)
+    if count == 0 and not found.unknown:
+        return DamagedError(
+            "no key slot is in use: nothing can open this repository",
+            object_name="keys/",
+            hint="restore the objects under keys/ from a copy of this repository; do not run init again",
+        )
     if count == 0:
         return LockedOutError(
             f"key slot {found.unknown[0]}, which this version does not know", hint="use a newer holdfast"
@@ -241,6 +273,7 @@ def _decode(slot: AgeSlot | PassphraseSlot, content: bytes) -> _Payload:
             config_digest=str(document["config_digest"]),
             keys=EpochKeys(
                 epoch=document["epoch"],
+                attempt=slot.attempt,
                 data_key=bytes.fromhex(document["data_key"]),
                 identity_key=bytes.fromhex(document["identity_key"]),
                 link=bytes.fromhex(document["link"]),

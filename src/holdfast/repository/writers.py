@@ -6,6 +6,7 @@ first writes tombstones, then looks for writers. Whoever comes second sees the o
 
 from __future__ import annotations
 
+import enum
 import os
 import socket
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from holdfast.domain.errors import LackingRightsError
 from holdfast.domain.ids import SnapshotId, parse_snapshot_id
 from holdfast.repository import layout
 from holdfast.repository.documents import expect_name, read_document, seal_document
-from holdfast.repository.encoding import moment, parse_moment
+from holdfast.repository.encoding import moment, optional_id, parse_moment
 from holdfast.repository.seal import ObjectType, Sealer
 from holdfast.storage import Storage
 
@@ -37,9 +38,22 @@ class Host:
     process_started: str
 
 
+class Purpose(enum.StrEnum):
+    """What a process does here. Only a backup commits or leaves chunks behind; restores and copies pin what they
+    read, a collection says so where only one may write."""
+
+    BACKUP = "backup"
+    RESTORE = "restore"
+    COPY = "copy"
+    COLLECT = "collect"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriterRecord:
-    """`relies_on` are the snapshots (parents and adopted runs) whose chunks this run may reuse."""
+    """`relies_on` are the snapshots (parents and adopted runs) whose chunks this run may reuse, or reads.
+
+    `copy_of`: this run brings in a copy of the snapshot that has that id where it was taken; None for all else.
+    """
 
     snapshot: SnapshotId
     source: str
@@ -48,6 +62,8 @@ class WriterRecord:
     heartbeat_at: datetime
     relies_on: tuple[SnapshotId, ...]
     finished: bool = False
+    purpose: Purpose = Purpose.BACKUP
+    copy_of: SnapshotId | None = None
 
 
 def this_host() -> Host:
@@ -112,6 +128,8 @@ class Writers:
             "heartbeat_at": moment(record.heartbeat_at),
             "relies_on": list(record.relies_on),
             "finished": record.finished,
+            "purpose": record.purpose.value,
+            "copy_of": record.copy_of,
         }
         return seal_document(self._sealer, ObjectType.WRITER, document)[0]
 
@@ -131,6 +149,8 @@ def _decode(document: Any) -> WriterRecord:
         heartbeat_at=parse_moment(document["heartbeat_at"]),
         relies_on=tuple(parse_snapshot_id(item) for item in document["relies_on"]),
         finished=bool(document["finished"]),
+        purpose=Purpose(document.get("purpose", Purpose.BACKUP.value)),
+        copy_of=optional_id(document.get("copy_of")),
     )
 
 

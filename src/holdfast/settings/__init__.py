@@ -9,9 +9,17 @@ because the address of the lost database is not known there.
 
 from holdfast.settings.choice import RepositoryChoice, Settings, SourceChoice
 from holdfast.settings.reading import load
-from holdfast.settings.sections import RepositorySettings, SourceSettings, TierSettings, check_tag, is_place
+from holdfast.settings.sections import (
+    CopySettings,
+    RepositorySettings,
+    SourceSettings,
+    TierSettings,
+    check_tag,
+    is_place,
+)
 
 __all__ = [
+    "CopySettings",
     "RepositoryChoice",
     "RepositorySettings",
     "Settings",

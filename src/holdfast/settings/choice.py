@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.domain.errors import UsageError
+from holdfast.domain.policy import RetentionPolicy
 from holdfast.settings.sections import RepositorySettings, SettingsFile, SourceSettings, is_place
 
 
@@ -31,12 +34,16 @@ class RepositoryChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything configured. `path` is the file it came from, None without one."""
+    """Everything configured. `path` is the file it came from, None without one.
+
+    `variables`: which places of the file get a value from which environment variable.
+    """
 
     path: Path | None
     file: SettingsFile
     environ: Mapping[str, str] = field(repr=False)
     undefined: Mapping[tuple[str, ...], str] = field(default_factory=dict, repr=False)
+    variables: Mapping[str, AbstractSet[tuple[str, ...]]] = field(default_factory=dict, repr=False)
 
     def pick_source(self, wanted: str | None) -> SourceChoice:
         """The source that `wanted` names: a configured name, an address, or None for the obvious one.
@@ -100,6 +107,44 @@ class Settings:
             "or set HOLDFAST_REPOSITORY",
         )
 
+    def copies_of(self, place: RepositoryChoice) -> tuple[str, ...]:
+        """The repositories that are configured to have copies of what is in this one."""
+        found: dict[str, None] = {}
+        for source in self.file.sources.values():
+            if not source.copies:
+                continue
+            with suppress(UsageError):
+                if self.pick_repository(None, source).settings.url == place.settings.url:
+                    found.update(dict.fromkeys(copy.repository for copy in source.copies))
+        return tuple(found)
+
+    def pick_policy(self, source: str, repository: str | None) -> RetentionPolicy | None:
+        """The retention of a source's snapshots in a repository (its configured name), or None: nothing says.
+
+        The repository's own wins over the source's, and that over the one at the top; each stands whole. The last
+        two speak only of sources configured here: others' snapshots in a shared repository are not ours to judge.
+        """
+        place = self.file.repositories.get(repository) if repository is not None else None
+        own = self.file.sources.get(source)
+        if own is None:
+            return None
+        for section in (place.retention if place else None, own.retention, self.file.retention):
+            if section is not None:
+                return section.policy()
+        return None
+
+    def name_of(self, choice: RepositoryChoice) -> str | None:
+        """The configured name of a repository, also when it was given by its address: its retention holds for it
+        then, too."""
+        if choice.name is not None:
+            return choice.name
+        place = _place(choice.settings.url)
+        return next((name for name, it in self.file.repositories.items() if _place(it.url) == place), None)
+
+    def safety_policy(self) -> RetentionPolicy | None:
+        """The retention of snapshots of what restores replaced, or None: they are kept."""
+        return None if self.file.retention is None else self.file.retention.safety_policy()
+
     def _named_source(self, wanted: str, *, origin: str) -> SourceChoice:
         if wanted in self.file.sources:
             self._require_defined("sources", wanted)
@@ -128,6 +173,13 @@ class Settings:
         for place, variable in self.undefined.items():
             if place[: len(section)] == section:
                 raise undefined_variable(self.path, place, variable)
+
+
+def _place(url: str) -> str:
+    """Where an address leads, without its options and whichever way a path is written."""
+    if "://" not in url or url.startswith("file://"):
+        return str(Path(url.removeprefix("file://")).expanduser().resolve())
+    return url.partition("?")[0].rstrip("/")
 
 
 def suggest(wanted: str, known: Iterable[str]) -> str | None:

@@ -13,10 +13,14 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from holdfast.domain.errors import UsageError
+from holdfast.settings.amounts import ScheduleSettings
 from holdfast.settings.choice import Settings, suggest, undefined_variable
 from holdfast.settings.sections import (
     NAME,
+    CopySettings,
+    LockSettings,
     RepositorySettings,
+    RetentionSettings,
     SettingsFile,
     SourceSettings,
     TierSettings,
@@ -33,6 +37,7 @@ ENVIRONMENT = {
     "HOLDFAST_PASSPHRASE_FILE": "a file that holds the passphrase",
     "HOLDFAST_PASSPHRASE_COMMAND": "a command that prints the passphrase",
     "HOLDFAST_IDENTITY_FILE": "a file with an age identity, such as the recovery kit's",
+    "HOLDFAST_NICE": "by how much a run without a terminal lowers its priority, instead of 10",
     "HOLDFAST_PG_BIN": "folders of PostgreSQL's programs, instead of looking for them",
     "HOLDFAST_DEBUG": "1 shows tracebacks",
 }
@@ -60,14 +65,18 @@ def load(
         _check_environment(environ, used=())
         return Settings(path=None, file=SettingsFile(), environ=environ)
     raw = _read_toml(path)
-    used: set[str] = set()
+    used: dict[str, set[tuple[str, ...]]] = {}
     undefined: dict[tuple[str, ...], str] = {}
     expanded = _expand(raw, (), environ, used=used, undefined=undefined)
     file = _validate(expanded, path, undefined)
-    used.update(repository.passphrase_env or "" for repository in file.repositories.values())
+    for name, repository in file.repositories.items():
+        if repository.passphrase_env:
+            used.setdefault(repository.passphrase_env, set()).add(("repositories", name, "passphrase_env"))
     _check_environment(environ, used=used)
     _check_names(file, path)
-    return Settings(path=path, file=_beside(file, path.parent), environ=environ, undefined=undefined)
+    return Settings(
+        path=path, file=_beside(file, path.parent), environ=environ, undefined=undefined, variables=used
+    )
 
 
 def _find_config(config: Path | None, environ: Mapping[str, str], folder: Path) -> Path | None:
@@ -125,7 +134,7 @@ def _expand(
     place: tuple[str, ...],
     environ: Mapping[str, str],
     *,
-    used: set[str],
+    used: dict[str, set[tuple[str, ...]]],
     undefined: dict[tuple[str, ...], str],
 ) -> object:
     """`${NAME}` and `${NAME:-otherwise}` in every string; `$${` is a plain `${`."""
@@ -146,8 +155,11 @@ def _expand(
         name, otherwise = match[1], match[2]
         if name is None:
             return "${"
-        used.add(name)
         found = environ.get(name)
+        if found or otherwise is None:
+            used.setdefault(name, set()).add(place)
+        else:
+            used.setdefault(name, set())
         if found:
             return found
         if otherwise is not None:
@@ -193,11 +205,18 @@ def _problem(kind: str, location: tuple[int | str, ...], message: str) -> tuple[
 
 def _keys_of(section: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = SettingsFile
-    if section[:1] == ("repositories",):
-        model = RepositorySettings
+    if section[-1:] == ("retention",):
+        model = RetentionSettings
+    elif section[:1] == ("repositories",):
+        model = LockSettings if section[2:3] == ("lock",) else RepositorySettings
     elif section[:1] == ("sources",):
-        model = TierSettings if section[2:3] == ("tiers",) else SourceSettings
-    return list(model.model_fields)
+        named: dict[str, type[BaseModel]] = {
+            "tiers": TierSettings,
+            "copies": CopySettings,
+            "schedule": ScheduleSettings,
+        }
+        model = named.get(str(section[2]), SourceSettings) if len(section) > 2 else SourceSettings
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _check_names(file: SettingsFile, path: Path) -> None:
@@ -215,6 +234,11 @@ def _check_names(file: SettingsFile, path: Path) -> None:
     references += [
         (f"sources.{name}.repository", source.repository, file.repositories)
         for name, source in file.sources.items()
+    ]
+    references += [
+        (f"sources.{name}.copies", copy.repository, file.repositories)
+        for name, source in file.sources.items()
+        for copy in source.copies
     ]
     for place, wanted, known in references:
         if wanted and wanted not in known and not is_place(wanted):
@@ -249,13 +273,20 @@ def _beside(file: SettingsFile, folder: Path) -> SettingsFile:
             update["url"] = str(folder / Path(settings.url).expanduser())
         return settings.model_copy(update=update)
 
+    def anchored_place(place: str) -> str:
+        is_folder = is_place(place) and "://" not in place
+        return str(folder / Path(place).expanduser()) if is_folder else place
+
+    def anchored_source(settings: SourceSettings) -> SourceSettings:
+        copies = tuple(
+            copy.model_copy(update={"repository": anchored_place(copy.repository)})
+            for copy in settings.copies
+        )
+        place = anchored_place(settings.repository) if settings.repository else settings.repository
+        return settings.model_copy(update={"repository": place, "copies": copies})
+
     repositories = {name: anchored(settings) for name, settings in file.repositories.items()}
-    sources = {
-        name: settings.model_copy(update={"repository": str(folder / Path(settings.repository).expanduser())})
-        if settings.repository and is_place(settings.repository) and "://" not in settings.repository
-        else settings
-        for name, settings in file.sources.items()
-    }
+    sources = {name: anchored_source(settings) for name, settings in file.sources.items()}
     return file.model_copy(update={"repositories": repositories, "sources": sources})
 
 

@@ -23,7 +23,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from holdfast.storage.object_lock import Locks
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -55,6 +58,11 @@ class Storage(Protocol):
         """Whether `create` has one winner; as found by `probe`, or as configured."""
         ...
 
+    @property
+    def locks(self) -> Locks | None:
+        """What keeps objects from being deleted before a date; None where nothing does."""
+        ...
+
     def create(self, name: str, data: Buffer) -> None:
         """Store a new object; raises `ObjectExistsError` if the name is taken."""
         ...
@@ -77,6 +85,8 @@ class Storage(Protocol):
         by code point, those after the name `after` only."""
         ...
 
-    def delete(self, name: str) -> None: ...
+    def delete(self, name: str) -> None:
+        """Remove an object; raises `LockedObjectError` while a lock keeps it, which means "later"."""
+        ...
 
     def close(self) -> None: ...

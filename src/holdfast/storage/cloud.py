@@ -67,6 +67,11 @@ class CloudStorage:
     def create_once(self) -> bool:
         return self._create_once
 
+    @property
+    def locks(self) -> None:
+        """Nothing keeps objects here; `holdfast.storage.object_lock.Locking` adds it where the storage can."""
+        return None
+
     def create(self, name: str, data: Buffer) -> None:
         check_name(name)
         if not self._create_once:

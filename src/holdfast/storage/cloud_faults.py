@@ -95,6 +95,11 @@ def translate(error: BaseException, doing: str, where: str, secrets: Iterable[st
     answer = read_answer(error)
     if cause_of(error, secrets) is None:
         answer = replace(answer, message=None)
+    return translate_answer(answer, doing, where)
+
+
+def translate_answer(answer: Answer, doing: str, where: str) -> HoldfastError:
+    """The same for an answer that was already read, or for none: a failure's text without a status."""
     start = f"cannot {doing} in {where}: "
     if _WRONG_REGION in answer.text:
         return _elsewhere(start + "the bucket lives in another region")

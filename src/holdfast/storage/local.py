@@ -74,6 +74,11 @@ class LocalStorage:
     def create_once(self) -> bool:
         return self._create_once
 
+    @property
+    def locks(self) -> None:
+        """Nothing keeps objects here; `holdfast.storage.object_lock.Locking` adds it where the storage can."""
+        return None
+
     def create(self, name: str, data: Buffer) -> None:
         check_name(name)
         with self._writing(name), self._written(data) as temporary:
@@ -250,14 +255,17 @@ class LocalStorage:
             self._flushed.discard(folder)
             folder = os.path.dirname(folder)
 
-    def _walk(self, folder: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
-        """Objects below `folder` ("" or ending in "/") in ascending order of their full names."""
-        for label, entry in self._entries(folder):
+    def _walk(self, folder: str, prefix: str, after: str, path: str | None = None) -> Iterator[ObjectInfo]:
+        """Objects below `folder` ("" or ending in "/") in ascending order of their full names.
+
+        `path` is where it lies, if that was reached from a checked folder without following a link.
+        """
+        for label, entry in self._entries(folder, path):
             name = folder + label
             if label.endswith("/"):
                 wanted = name.startswith(prefix) or prefix.startswith(name)
                 if wanted and (name > after or after.startswith(name)):
-                    yield from self._walk(name, prefix, after)
+                    yield from self._walk(name, prefix, after, entry.path)
             elif name.startswith(prefix) and name > after:
                 try:
                     with self._reading(name):
@@ -266,10 +274,14 @@ class LocalStorage:
                     continue
                 yield info
 
-    def _entries(self, folder: str) -> Sequence[_Entry]:
+    def _entries(self, folder: str, path: str | None) -> Sequence[_Entry]:
         """What are objects or may hold some. A folder sorts with its "/", as in the full names below it."""
         entries = []
-        with suppress(ObjectMissingError), self._reading(folder), os.scandir(self._path(folder)) as found:
+        with (
+            suppress(ObjectMissingError),
+            self._reading(folder),
+            os.scandir(path or self._path(folder)) as found,
+        ):
             for entry in found:
                 if not is_segment(entry.name):
                     continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,11 +21,13 @@ class _Held:
 
 
 class MemoryStorage:
-    """Objects in a dictionary under one lock. Every instance is a storage of its own."""
+    """Objects in a dictionary under one lock, and their names in order, so that a listing costs what it shows.
+    Every instance is a storage of its own."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._held: dict[str, _Held] = {}
+        self._names: list[str] = []
 
     @property
     def address(self) -> str:
@@ -34,19 +37,24 @@ class MemoryStorage:
     def create_once(self) -> bool:
         return True
 
+    @property
+    def locks(self) -> None:
+        """Nothing keeps objects here; `holdfast.storage.object_lock.Locking` adds it where the storage can."""
+        return None
+
     def create(self, name: str, data: Buffer) -> None:
         check_name(name)
         held = _hold(name, data)
         with self._lock:
             if name in self._held:
                 raise ObjectExistsError(name)
-            self._held[name] = held
+            self._keep(name, held)
 
     def replace(self, name: str, data: Buffer) -> None:
         check_name(name)
         held = _hold(name, data)
         with self._lock:
-            self._held[name] = held
+            self._keep(name, held)
 
     def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         end = None if length is None else offset + length
@@ -58,17 +66,27 @@ class MemoryStorage:
     def list(self, prefix: str, *, after: str | None = None) -> Iterator[ObjectInfo]:
         check_prefix(prefix)
         with self._lock:
-            infos = [held.info for name, held in self._held.items() if name.startswith(prefix)]
-        infos.sort(key=lambda info: info.name)
-        return (info for info in infos if after is None or info.name > after)
+            start = bisect_left(self._names, prefix)
+            if after is not None:
+                start = max(start, bisect_right(self._names, after))
+            # No character of a name sorts behind the last one there is.
+            end = bisect_left(self._names, prefix + chr(0x10FFFF)) if prefix else len(self._names)
+            infos = [self._held[name].info for name in self._names[start:end]]
+        return iter(infos)
 
     def delete(self, name: str) -> None:
         check_name(name)
         with self._lock:
-            self._held.pop(name, None)
+            if self._held.pop(name, None) is not None:
+                del self._names[bisect_left(self._names, name)]
 
     def close(self) -> None:
         """Nothing to release; the objects stay, so that a test may look at them."""
+
+    def _keep(self, name: str, held: _Held) -> None:
+        if name not in self._held:
+            insort(self._names, name)
+        self._held[name] = held
 
     def _find(self, name: str) -> _Held:
         check_name(name)

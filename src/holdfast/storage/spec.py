@@ -19,6 +19,7 @@ from holdfast.storage import Storage
 from holdfast.storage.bucket import SCHEMES, parse_bucket
 from holdfast.storage.local import LocalStorage
 from holdfast.storage.memory import MemoryStorage
+from holdfast.storage.object_lock import Locking, LockPolicy
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _OTHER_NAMES = {"gcs": "gs", "azure": "az", "abfs": "az", "abfss": "az", "s3a": "s3", "s3n": "s3"}
@@ -35,14 +36,26 @@ class StorageSpec:
     url: str
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
     create_once: bool = True
+    lock: LockPolicy | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", dict(self.options))
 
     def open(self, *, create_root: bool = False) -> Storage:
-        return open_storage(
+        """With `lock`, objects are created locked; `UsageError` if this kind of storage has no locks."""
+        if self.lock is not None and scheme_of(self.url) != "s3":
+            raise UsageError(
+                f"the storage {self.url} has no locks on objects, although the settings ask for them",
+                hint="remove the lock section; holdfast doctor says what else protects what is stored there",
+            )
+        storage = open_storage(
             self.url, options=self.options, create_once=self.create_once, create_root=create_root
         )
+        if self.lock is None:
+            return storage
+        from holdfast.storage.s3_locks import S3Locks
+
+        return Locking(storage, S3Locks(parse_bucket(self.url, self.options), self.lock))
 
 
 def open_storage(
@@ -56,8 +69,7 @@ def open_storage(
 
     A folder must exist unless `create_root`; a bucket is not asked for before its first use, and never created.
     """
-    found = _SCHEME.match(url)
-    scheme = found[1].lower() if found else ""
+    scheme = _scheme_in(url)
     if scheme in SCHEMES:
         parse_bucket(url, options)
         # Imported late: obstore takes longer to load than a run without clouds should wait.
@@ -75,6 +87,17 @@ def open_storage(
         root = _folder_of(url) if scheme else Path(url).expanduser()
         return LocalStorage(root, create_once=create_once, create_root=create_root)
     raise UsageError(f"no storage is called {scheme}:", hint=_suggest(scheme))
+
+
+def scheme_of(url: str) -> str:
+    """Which kind of bucket an address leads to; "" for whatever is none."""
+    scheme = _scheme_in(url)
+    return scheme if scheme in SCHEMES else ""
+
+
+def _scheme_in(url: str) -> str:
+    found = _SCHEME.match(url)
+    return found[1].lower() if found else ""
 
 
 def _folder_of(url: str) -> Path:

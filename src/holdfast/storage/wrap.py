@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.domain.errors import (
     LackingRightsError,
@@ -23,6 +23,9 @@ from holdfast.domain.errors import (
     UsageError,
 )
 from holdfast.storage import Buffer, ObjectInfo, Storage
+
+if TYPE_CHECKING:
+    from holdfast.storage.object_lock import Locks
 
 _T = TypeVar("_T")
 
@@ -42,6 +45,10 @@ class Through:
     @property
     def create_once(self) -> bool:
         return self._inside.create_once
+
+    @property
+    def locks(self) -> Locks | None:
+        return self._inside.locks
 
     def create(self, name: str, data: Buffer) -> None:
         self._inside.create(name, data)
@@ -225,7 +232,8 @@ class Limited(Through):
     """Keeps the average rate of all bytes, up and down together, at or below `bytes_per_second`.
 
     A token bucket that holds one second's worth. An object travels in one go at the line's own speed; the pause
-    that it costs comes before it is sent, or after it was received.
+    that it costs comes before it is sent, or after it was received. What is replaced is a sign of life, and must
+    not come late: it goes at once, and the next object pays for it.
     """
 
     def __init__(
@@ -253,7 +261,7 @@ class Limited(Through):
         self._inside.create(name, data)
 
     def replace(self, name: str, data: Buffer) -> None:
-        self._spend(memoryview(data).nbytes)
+        self._spend(memoryview(data).nbytes, at_once=True)
         self._inside.replace(name, data)
 
     def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
@@ -261,11 +269,11 @@ class Limited(Through):
         self._spend(len(data))
         return data
 
-    def _spend(self, amount: int) -> None:
+    def _spend(self, amount: int, *, at_once: bool = False) -> None:
         with self._lock:
             now = self._clock()
             self._tokens = min(self._rate, self._tokens + (now - self._filled_at) * self._rate) - amount
             self._filled_at = now
             wait_seconds = max(0.0, -self._tokens / self._rate)
-        if wait_seconds:
+        if wait_seconds and not at_once:
             self._sleep(wait_seconds)

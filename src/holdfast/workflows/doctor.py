@@ -29,6 +29,7 @@ from holdfast.postgres.tools import Tool, Toolset, Version, dump_tool, find_tool
 from holdfast.repository.repo import Repository
 from holdfast.storage import Storage
 from holdfast.storage.probe import probe
+from holdfast.workflows.doctor_bucket import Protection, check_protection
 from holdfast.workflows.keys import list_keys
 from holdfast.workflows.reports import Check, CheckStatus, DoctorReport
 
@@ -48,18 +49,20 @@ def doctor(
     storage: OpenStorage | None,
     repository: OpenRepository | None,
     selection: Selection | None = None,
+    protection: Protection | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> DoctorReport:
     """Look at a source, at a storage and the repository on it, or at both. Raises nothing that it can report.
 
-    `storage` opens the storage with create-once assumed, as `probe` wants it.
+    `storage` opens the storage with create-once assumed, as `probe` wants it. `protection`: what is known of the
+    storage's own ways to protect what lies there; without it, a folder is assumed.
     """
     checks: list[Check] = []
     where = None
     if address is not None:
         checks += _check_source(address, selection or Selection())
     if storage is not None:
-        where, found = _check_storage(storage, clock())
+        where, found = _check_storage(storage, clock(), protection or Protection())
         checks += found
     if repository is not None and where is not None:
         checks += _check_repository(repository, create_once=not any(map(_lacks_create_once, checks)))
@@ -221,20 +224,23 @@ def _describe(program: str, tool: Tool) -> Iterator[Check]:
         yield _warning(program, detail, remedy)
 
 
-def _check_storage(open_storage: OpenStorage, now: datetime) -> tuple[str | None, list[Check]]:
+def _check_storage(
+    open_storage: OpenStorage, now: datetime, protection: Protection
+) -> tuple[str | None, list[Check]]:
     """The storage's address (None if it cannot be opened), and what it can do."""
     try:
         with open_storage() as storage:
             where = storage.address
             try:
-                return where, list(_describe_storage(storage, now))
+                return where, list(_describe_storage(storage, now, protection))
             except HoldfastError as error:
-                return where, [_failed("storage", error)]
+                # What the bucket is set to may be why.
+                return where, [_failed("storage", error), *check_protection(protection, deletes=None)]
     except HoldfastError as error:
         return None, [_failed("storage", error)]
 
 
-def _describe_storage(storage: Storage, now: datetime) -> Iterator[Check]:
+def _describe_storage(storage: Storage, now: datetime, protection: Protection) -> Iterator[Check]:
     found = probe(storage, now=now)
     yield _fine("storage", "objects can be written, read and listed")
     if found.create_once:
@@ -249,15 +255,14 @@ def _describe_storage(storage: Storage, now: datetime) -> Iterator[Check]:
         yield _missing("listing", "objects just written are not listed", "use a storage that is consistent")
     if not found.reads_ranges:
         yield _missing("ranges", "parts of objects cannot be read", "use a storage that serves byte ranges")
-    if not found.deletes:
-        yield _warning("deleting", "these credentials cannot delete: good for a writer, not for collection")
+    yield from check_protection(protection, deletes=found.deletes)
     if abs(found.clock_skew_seconds) > CLOCK_SKEW_SECONDS:
         yield _warning(
             "clock",
             f"this machine's clock and the storage's are {abs(found.clock_skew_seconds):.0f} s apart",
             "synchronise this machine's clock (NTP)",
         )
-    for leftover in found.leftovers:
+    for leftover in found.leftovers if found.deletes else ():
         yield _warning("leftovers", f"object {leftover} was written by this check and could not be deleted")
 
 

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import secrets as randomness
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from holdfast.domain.errors import DamagedError, RefusedError, UsageError
-from holdfast.repository import layout
+from holdfast.domain.errors import ObjectExistsError, RefusedError, UsageError
 from holdfast.repository.config import Config, digest_of
+from holdfast.repository.epochs import marked_epoch, read_epochs
+from holdfast.repository.exposure import Exposures, measure_exposure
+from holdfast.repository.key_objects import read_key_objects
 from holdfast.repository.keyring import KeyObject, Keyring, add_passphrase_slot, add_recipient_slot
-from holdfast.repository.kit import make_kit
+from holdfast.repository.kit import KIT_LABEL, make_kit
 from holdfast.repository.repo import Repository, create_repository
-from holdfast.repository.slots import AgeSlot, UnknownSlotError, read_slot
+from holdfast.repository.slots import KDF, Argon2, parse_slot_name
 from holdfast.storage import Storage
 from holdfast.storage.probe import Abilities
+from holdfast.workflows.key_slots import KeyEpoch, KeySlot, epochs_of, kit_warnings, slots_of
 
 FIRST_SLOT = "passphrase"
 
@@ -37,21 +40,10 @@ class InitReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeySlot:
-    """One way into the repository; it has an object for each epoch that it opens. `problem` is empty if sound."""
-
-    name: str
-    kind: str
-    label: str
-    recipient: str
-    created_at: datetime | None
-    epochs: tuple[int, ...]
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class KeysReport:
-    """All slots, and what was done. `kit` is a secret."""
+    """All slots, and what was done. `kit` is a secret; `exposures` is what the keys of each epoch open of what is
+    stored, None if that was not asked.
+    """
 
     address: str
     epoch: int
@@ -59,6 +51,9 @@ class KeysReport:
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     kit: str | None = field(default=None, repr=False)
+    epochs: tuple[KeyEpoch, ...] = ()
+    warnings: tuple[str, ...] = ()
+    exposures: Exposures | None = None
 
 
 def init_repository(
@@ -67,10 +62,10 @@ def init_repository(
     """Make a repository at a storage that was probed. Raises `RefusedError` if there is one already."""
     config = Config(repository_id=uuid4(), created_at=now, single_writer=not abilities.create_once)
     keyring = Keyring.generate(repository_id=config.repository_id, config_digest=digest_of(config.encode()))
-    slots = add_passphrase_slot(keyring, passphrase, slot=FIRST_SLOT, label="made by init", now=now)
+    slots = [add_passphrase_slot(keyring, passphrase, slot=FIRST_SLOT, label="made by init", now=now)]
     kit = make_kit(keyring, storage_address=storage.address, now=now) if with_kit else None
     if kit is not None:
-        slots += kit.objects
+        slots.append(kit.slot_object)
     create_repository(storage=storage, keyring=keyring, config=config, slots=slots, now=now)
     return InitReport(
         repository_id=config.repository_id,
@@ -82,19 +77,27 @@ def init_repository(
     )
 
 
-def list_keys(repository: Repository) -> KeysReport:
-    """What opens this repository; damaged slots are listed with their problem."""
-    return _report(repository)
+def list_keys(repository: Repository, *, measure: bool = False) -> KeysReport:
+    """What opens this repository; damaged slots are listed with their problem. `measure`: and what each epoch's
+    keys open today, for which all manifests are read."""
+    report = report_of(repository)
+    return replace(report, exposures=measure_exposure(repository)) if measure else report
 
 
 def add_passphrase(
-    repository: Repository, passphrase: str, *, slot: str | None, label: str, now: datetime
+    repository: Repository,
+    passphrase: str,
+    *,
+    slot: str | None,
+    label: str,
+    now: datetime,
+    kdf: Argon2 = KDF,
 ) -> KeysReport:
     """Another passphrase. `slot` None: a fresh name."""
     name = slot or f"passphrase-{randomness.token_hex(2)}"
     _require_unused(repository, name)
-    made = add_passphrase_slot(repository.keyring, passphrase, slot=name, label=label, now=now)
-    return _report(repository, added=_store(repository, made, now))
+    made = add_passphrase_slot(repository.keyring, passphrase, slot=name, label=label, now=now, kdf=kdf)
+    return report_of(repository, added=_store(repository, made, now))
 
 
 def add_recipient(
@@ -104,7 +107,7 @@ def add_recipient(
     name = slot or f"age-{randomness.token_hex(2)}"
     _require_unused(repository, name)
     made = add_recipient_slot(repository.keyring, recipient, slot=name, label=label, now=now)
-    return _report(repository, added=_store(repository, made, now))
+    return report_of(repository, added=_store(repository, made, now))
 
 
 def add_kit(repository: Repository, *, now: datetime, deliver: Callable[[str], None]) -> KeysReport:
@@ -112,7 +115,30 @@ def add_kit(repository: Repository, *, now: datetime, deliver: Callable[[str], N
     nothing and only looks like safety."""
     kit = make_kit(repository.keyring, storage_address=repository.address, now=now)
     deliver(kit.text)
-    return _report(repository, added=_store(repository, kit.objects, now), kit=kit.text)
+    return report_of(repository, added=_store(repository, kit.slot_object, now), kit=kit.text)
+
+
+def rotate_slot(
+    repository: Repository,
+    slot: str,
+    *,
+    passphrase: str | None,
+    recipient: str | None,
+    name: str | None,
+    now: datetime,
+    kdf: Argon2 = KDF,
+) -> KeysReport:
+    """Another passphrase or recipient in the place of a slot: the new one is there before the old one goes.
+
+    The new slot has a name of its own (names of objects are never used twice) and the old one's label.
+    """
+    label = _named(slots_of(repository), slot)[0].label
+    if recipient is not None:
+        added = add_recipient(repository, recipient, slot=name, label=label, now=now).added
+    else:
+        assert passphrase is not None
+        added = add_passphrase(repository, passphrase, slot=name, label=label, now=now, kdf=kdf).added
+    return replace(remove_key(repository, slot, now=now), added=added)
 
 
 def remove_key(repository: Repository, slot: str, *, now: datetime) -> KeysReport:
@@ -121,99 +147,90 @@ def remove_key(repository: Repository, slot: str, *, now: datetime) -> KeysRepor
     Raises `UsageError` if there is none of this name, `RefusedError` if an epoch would be left without a sound
     slot. Who copied the slot and knows its secret still opens what was sealed until now.
     """
-    found = _slots(repository)
-    chosen = [item for item in found if item.name == slot]
-    if not chosen:
-        known = ", ".join(sorted({item.name for item in found}))
-        raise UsageError(f"no key slot is named {slot!r}", hint=f"choose one of: {known}")
-    kept = {epoch for item in found if item.name != slot and not item.problem for epoch in item.epochs}
-    lost = sorted({epoch for item in chosen for epoch in item.epochs} - kept)
-    if lost:
-        raise RefusedError(
-            f"key slot {slot!r} is the last one that opens epoch {lost[0]}: without it all data is lost",
-            hint="add another key first: run holdfast key add",
-        )
-    names = tuple(_object_name(epoch, slot) for item in chosen for epoch in item.epochs)
-    # The journal first: a slot that vanishes without an entry is a finding, an entry without removal is mended
-    # by removing again.
-    repository.journal.append("key removed", {"removed_slots": list(names)}, at=now)
-    for name in names:
-        repository.storage.delete(name)
-    return _report(repository, removed=names)
+    removed: list[str] = []
+    found = slots_of(repository)
+    chosen = _named(found, slot)
+    was_kit = any(item.label == KIT_LABEL for item in chosen)
+    while chosen:
+        others = [item for item in found if item.name != slot and not item.problem]
+        kept = {epoch for item in others for epoch in item.opens}
+        lost = sorted({epoch for item in chosen for epoch in item.opens} - kept)
+        if lost:
+            raise RefusedError(
+                f"key slot {slot!r} is the last one that opens epoch {lost[-1]}: without it all data is lost",
+                hint="add another key first: run holdfast key add",
+            )
+        # A foreign object under keys/ is listed by its whole name.
+        names = [name for name in _objects(repository) if name.rpartition("/")[2] == slot] or [slot]
+        # The journal first: a slot that vanishes without an entry is a finding, an entry without removal is mended
+        # by removing again.
+        repository.journal.append("key removed", {"removed_slots": names}, at=now)
+        for name in names:
+            repository.storage.delete(name)
+        removed += names
+        # A rotation that ran meanwhile may have wrapped it anew (rotation.py looks for us, too).
+        found = slots_of(repository)
+        chosen = [item for item in found if item.name == slot]
+    return report_of(repository, removed=tuple(removed), warnings=kit_warnings(found) if was_kit else ())
 
 
-def _store(repository: Repository, objects: Sequence[KeyObject], now: datetime) -> tuple[str, ...]:
-    for name, data in objects:
-        repository.storage.create(name, data)
-    names = tuple(name for name, _ in objects)
-    repository.journal.append("key added", {"slots": list(names)}, at=now)
-    return names
-
-
-def _require_unused(repository: Repository, slot: str) -> None:
-    if any(item.name == slot for item in _slots(repository)):
-        raise RefusedError(f"a key slot is named {slot!r} already", hint="choose another name with --name")
-
-
-def _report(
+def report_of(
     repository: Repository,
     *,
     added: tuple[str, ...] = (),
     removed: tuple[str, ...] = (),
     kit: str | None = None,
+    warnings: tuple[str, ...] = (),
 ) -> KeysReport:
+    """What opens this repository now, and what was done."""
     return KeysReport(
         address=repository.address,
         epoch=repository.keyring.current,
-        slots=_slots(repository),
+        slots=slots_of(repository),
         added=added,
         removed=removed,
         kit=kit,
+        epochs=epochs_of(repository),
+        warnings=warnings,
     )
 
 
-def _slots(repository: Repository) -> tuple[KeySlot, ...]:
-    """One entry for each name, sound epochs and problems apart."""
-    found: dict[tuple[str, str], KeySlot] = {}
-    for info in repository.storage.list(layout.KEYS):
-        epoch, _, name = info.name.removeprefix(layout.KEYS).partition("/")
-        slot = _read(info.name, repository.storage.get(info.name), name or info.name, epoch)
-        before = found.get((slot.name, slot.problem))
-        if before is not None:
-            slot = KeySlot(
-                name=slot.name,
-                kind=slot.kind,
-                label=slot.label,
-                recipient=slot.recipient,
-                created_at=slot.created_at,
-                epochs=(*before.epochs, *slot.epochs),
-                problem=slot.problem,
-            )
-        found[slot.name, slot.problem] = slot
-    return tuple(slot for _, slot in sorted(found.items()))
+def _named(slots: Sequence[KeySlot], name: str) -> list[KeySlot]:
+    chosen = [item for item in slots if item.name == name]
+    if not chosen:
+        known = ", ".join(sorted({item.name for item in slots}))
+        raise UsageError(f"no key slot is named {name!r}", hint=f"choose one of: {known}")
+    return chosen
 
 
-def _read(object_name: str, data: bytes, name: str, epoch: str) -> KeySlot:
-    epochs = (int(epoch),) if epoch.isdecimal() else ()
+def _store(repository: Repository, made: KeyObject, now: datetime) -> tuple[str, ...]:
     try:
-        slot = read_slot(object_name, data)
-    except DamagedError as error:
-        problem, kind = error.message, "damaged"
-    except UnknownSlotError as error:
-        problem, kind = f"a newer version of holdfast wrote it ({error})", "unknown"
-    else:
-        return KeySlot(
-            name=slot.slot,
-            kind=slot.kind,
-            label=slot.label,
-            recipient=slot.recipient if isinstance(slot, AgeSlot) else "",
-            created_at=slot.created_at,
-            epochs=epochs,
+        repository.storage.create(made.name, made.data)
+    except ObjectExistsError as error:
+        raise RefusedError(
+            f"another process added key slot {made.name} at the same time",
+            hint="choose another name with --name",
+        ) from error
+    repository.journal.append("key added", {"slots": [made.name]}, at=now)
+    newest = max(filter(None, map(marked_epoch, _objects(repository, markers=True))), default=1)
+    if newest > repository.keyring.current:
+        raise RefusedError(
+            f"the keys were rotated meanwhile: the new key opens only what was sealed before epoch {newest}",
+            hint=f"run holdfast key remove {made.name.rpartition('/')[2]}, then add it again",
         )
-    return KeySlot(
-        name=name, kind=kind, label="", recipient="", created_at=None, epochs=epochs, problem=problem
-    )
+    return (made.name,)
 
 
-def _object_name(epoch: int, slot: str) -> str:
-    return f"{layout.KEYS}{epoch:08d}/{slot}"
+def _require_unused(repository: Repository, slot: str) -> None:
+    if any(item.name == slot for item in slots_of(repository)):
+        raise RefusedError(f"a key slot is named {slot!r} already", hint="choose another name with --name")
+
+
+def _objects(repository: Repository, *, markers: bool = False) -> list[str]:
+    """The names of all slots' objects in use, or of the markers."""
+    objects = read_key_objects(repository.storage)
+    epochs = read_epochs(objects)
+    if markers:
+        return [name for name, _ in objects if marked_epoch(name) is not None]
+    places = ((name, parse_slot_name(name)) for name, _ in objects)
+    return [name for name, place in places if place is not None and epochs.counts(place)]

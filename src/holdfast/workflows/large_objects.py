@@ -9,7 +9,8 @@ from holdfast.domain.manifest import BlobRef, LargeObject
 from holdfast.repository import layout
 from holdfast.repository.blobs import BlobWriter
 from holdfast.repository.seal import ObjectType
-from holdfast.workflows.reading import WorkerContext, reader_of_this_thread
+from holdfast.workflows.parts import WorkerContext
+from holdfast.workflows.reading import reader_of_this_thread
 
 PIECE_BYTES = 8 * 1024 * 1024
 OBJECTS_PER_TASK = 500

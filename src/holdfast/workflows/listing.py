@@ -8,6 +8,7 @@ from itertools import islice
 from holdfast.domain.errors import DamagedError, UsageError
 from holdfast.domain.ids import SnapshotId, pick_snapshot
 from holdfast.domain.manifest import Root, SnapshotSummary
+from holdfast.repository.copies import copy_named
 from holdfast.repository.outcomes import Committed
 from holdfast.repository.repo import Repository
 from holdfast.repository.verifications import Verification, latest_verdicts
@@ -27,10 +28,18 @@ class ShowReport:
 
 
 def list_snapshots(repository: Repository, *, source: str | None = None) -> ListReport:
-    """All committed snapshots, oldest first, and every outcome or record that could not be read."""
+    """All committed snapshots that were not removed, oldest first, and every outcome or record that could not be
+    read."""
     summaries: list[SnapshotSummary] = []
     unreadable: list[Finding] = []
+    removed: set[SnapshotId] = set()
+    try:
+        removed = repository.graves.buried()
+    except DamagedError as error:
+        unreadable.append(_finding(error))
     for snapshot in repository.outcomes.names():
+        if snapshot in removed:
+            continue
         try:
             outcome = repository.outcomes.read(snapshot)
         except DamagedError as error:
@@ -50,14 +59,15 @@ def list_snapshots(repository: Repository, *, source: str | None = None) -> List
 
 
 def resolve(repository: Repository, wanted: str, *, source: str | None = None) -> SnapshotId:
-    """The snapshot that `wanted` names: a full id, a unique prefix, or `latest` (of `source`, if given).
+    """The snapshot that `wanted` names: a full id, a unique prefix, or `latest` (of `source`, if given). The id of
+    an original, or a prefix of it, names its copy.
 
     `latest` raises `DamagedError` if a newer outcome cannot be read: it never silently means an older one. Without
     a source it raises `UsageError` if the newest snapshots are of several, and never means a safety snapshot: a
     restore that is tried again would bring back what it was to replace.
     """
     if wanted != "latest":
-        return pick_snapshot(wanted, sorted(repository.outcomes.names()))
+        return _named(repository, wanted)
     meant = (
         outcome
         for outcome in repository.committed()
@@ -77,6 +87,15 @@ def resolve(repository: Repository, wanted: str, *, source: str | None = None) -
                 hint="say which with --source, or name the snapshot by its id",
             )
     return newest.snapshot
+
+
+def _named(repository: Repository, wanted: str) -> SnapshotId:
+    known = sorted(repository.outcomes.names())
+    if not any(snapshot.startswith(wanted.lower()) for snapshot in known):
+        copy = copy_named(repository, wanted.lower(), known)
+        if copy is not None:
+            return copy
+    return pick_snapshot(wanted, known)
 
 
 def is_safety(source: str) -> bool:

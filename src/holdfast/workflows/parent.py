@@ -11,7 +11,7 @@ from holdfast.domain.tables import QualifiedName
 from holdfast.repository import layout
 from holdfast.repository.blobs import BlobWriter
 from holdfast.repository.repo import Repository
-from holdfast.repository.reuse import is_present, list_sizes
+from holdfast.repository.reuse import is_present, list_sizes, thin_packs
 from holdfast.repository.seal import ObjectType
 
 
@@ -28,11 +28,8 @@ class Parent:
     def snapshot(self) -> SnapshotId | None:
         return None if self.root is None else self.root.snapshot
 
-    def chunks_of(self, name: QualifiedName) -> dict[bytes, BlobRef]:
-        """The present chunks of this table, by identity."""
-        manifest = self.tables.get(name)
-        if manifest is None:
-            return {}
+    def chunks_of(self, manifest: TableManifest) -> dict[bytes, BlobRef]:
+        """The present chunks of one of its tables, by identity."""
         return self._present(chunk.blob for chunk in manifest.chunks())
 
     def _present(self, refs: Iterable[BlobRef]) -> dict[bytes, BlobRef]:
@@ -53,9 +50,11 @@ def load_parent(repository: Repository, summary: SnapshotSummary | None) -> Pare
     large_objects = list(repository.large_objects(root))
     refs = [*root.archive.pieces, *(table.manifest for table in root.tables), *root.large_objects.lists]
     refs.extend(piece for item in large_objects for piece in item.pieces)
-    named = {ref.object_name for ref in refs}
-    named.update(chunk.blob.object_name for manifest in tables.values() for chunk in manifest.chunks())
+    chunks = [chunk.blob for manifest in tables.values() for chunk in manifest.chunks()]
+    named = {ref.object_name for ref in (*refs, *chunks)}
     sizes = list_sizes(repository.storage, {layout.snapshot_in(name) for name in named})
+    for thin in thin_packs([*refs, *chunks]):
+        sizes.pop(thin, None)  # as if it were gone: what is left of it is stored anew, and it dies whole
     known = {ref.identity: ref for ref in refs if is_present(ref, sizes)}
     return Parent(root=root, tables=tables, known=known, sizes=sizes)
 

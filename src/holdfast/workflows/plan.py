@@ -5,30 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from holdfast.domain.manifest import TableManifest
+from holdfast.domain.proof import RANGES_FROM_VERSION
 from holdfast.domain.ranges import WHOLE, PageRange, choose_pages_per_range, cut
 from holdfast.domain.tables import Table
-from holdfast.workflows.reading import TablePart
+from holdfast.workflows.parts import TablePart
 
 TASK_BYTES_LEAST = 16 * 1024 * 1024
 TASK_BYTES_MOST = 128 * 1024 * 1024
 TASKS_PER_WORKER = 12
 TABLES_PER_TASK_MOST = 250
-# ctid ranges are read by a TID range scan from PostgreSQL 14 on; before, every range would scan the table.
-RANGES_FROM_VERSION = 140000
 # A frozen range size is given up when the data per range is this many times off the target.
 DRIFT = 4
 
 MakePart = Callable[[Table, tuple[PageRange, ...]], TablePart]
 
 
-def pages_per_range_of(table: Table, parent: TableManifest | None, *, server_version: int) -> int:
+def pages_per_range_of(
+    table: Table, parent: TableManifest | None, *, server_version: int, range_bytes: int
+) -> int:
     """Pages per range for this reading; 0 to read the table as one piece.
 
     The parent's value is kept while it fits, since moving boundaries destroys dedup.
     """
     if not table.heap or server_version < RANGES_FROM_VERSION:
         return 0
-    ideal = choose_pages_per_range(pages=table.pages, size_bytes=table.size_bytes)
+    ideal = choose_pages_per_range(pages=table.pages, size_bytes=table.size_bytes, target_bytes=range_bytes)
     if parent is None or parent.pages_per_range == 0:
         return ideal
     frozen = parent.pages_per_range
@@ -36,8 +37,8 @@ def pages_per_range_of(table: Table, parent: TableManifest | None, *, server_ver
     return frozen if fits else ideal
 
 
-def ranges_of(table: Table, pages_per_range: int) -> tuple[PageRange, ...]:
-    return (WHOLE,) if pages_per_range == 0 else cut(pages=table.pages, pages_per_range=pages_per_range)
+def ranges_of(pages: int, pages_per_range: int) -> tuple[PageRange, ...]:
+    return (WHOLE,) if pages_per_range == 0 else cut(pages=pages, pages_per_range=pages_per_range)
 
 
 def plan_tasks(

@@ -7,7 +7,6 @@ run only leaves unreferenced bytes behind. Each worker thread keeps one connecti
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -15,57 +14,18 @@ from holdfast.domain.errors import DamagedError, HoldfastError
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import BlobRef, ChunkRef, RangeRecord
 from holdfast.domain.ranges import PageRange
-from holdfast.domain.tables import Table
-from holdfast.postgres.copy import RangeReader, ReadSpec
+from holdfast.postgres.copy import RangeReader
 from holdfast.repository import layout
 from holdfast.repository.blobs import BlobWriter
-from holdfast.repository.reuse import LeftBlobs
-from holdfast.repository.seal import ObjectType, Sealer
-from holdfast.storage import Storage
+from holdfast.repository.seal import ObjectType
+from holdfast.workflows.parts import PartResult, RangeTask, TablePart, WorkerContext
+from holdfast.workflows.proving import Proofs
 
 CHUNK_MAX_BYTES = 24 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerContext:
-    """What every worker of a run needs. Pickles with a storage that another process can reach."""
-
-    snapshot: SnapshotId
-    read: ReadSpec
-    storage: Storage
-    sealer: Sealer
-    level: int
-    left: LeftBlobs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TablePart:
-    """Some ranges of one table. `known` are the parent's chunks of it that are present, by identity."""
-
-    table: Table
-    ranges: tuple[PageRange, ...]
-    known: Mapping[bytes, BlobRef] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RangeTask:
-    context: WorkerContext
-    parts: tuple[TablePart, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartResult:
-    """One part, captured. `records` are in the order of its ranges."""
-
-    oid: int
-    records: tuple[RangeRecord, ...]
-    bytes_stored: int
-    chunks_stored: int
-    chunks_reused: int
-
-
 def run_task(task: RangeTask) -> tuple[PartResult, ...]:
-    """Read, identify, and store or reuse every range of the task."""
+    """Prove what can be proven; read, identify, and store or reuse the other ranges of the task."""
     context = task.context
     reader = reader_of_this_thread(context)
     writer = BlobWriter(
@@ -75,7 +35,11 @@ def run_task(task: RangeTask) -> tuple[PartResult, ...]:
         level=context.level,
     )
     reader.lock([part.table.name for part in task.parts])
-    drafts = [_read_part(reader, writer, context, part) for part in task.parts]
+    proofs = None
+    if context.parent_xmin is not None:
+        proofs = Proofs(reader, context.parent_xmin)
+        proofs.ask(task.parts)
+    drafts = [_capture_part(reader, writer, context, part, proofs) for part in task.parts]
     writer.finish()
     return tuple(draft.settle(writer) for draft in drafts)
 
@@ -86,7 +50,8 @@ class _Draft:
 
     part: TablePart
     ranges: list[tuple[PageRange, int, list[tuple[int | BlobRef, int]]]] = field(default_factory=list)
-    sealed_before: int = 0
+    proven: list[RangeRecord] = field(default_factory=list)
+    claimed: list[RangeRecord] = field(default_factory=list)
     chunks_stored: int = 0
     chunks_reused: int = 0
 
@@ -103,18 +68,34 @@ class _Draft:
                     blob = place
                 settled.append(ChunkRef(blob=blob, rows=chunk_rows))
             records.append(RangeRecord(pages=pages, rows=rows, chunks=tuple(settled)))
+        found = {record.pages: _content(record) for record in records}
         return PartResult(
             oid=self.part.table.oid,
-            records=tuple(records),
+            read=tuple(records),
+            proven=tuple(self.proven),
+            refuted=tuple(claim.pages for claim in self.claimed if found[claim.pages] != _content(claim)),
             bytes_stored=stored,
             chunks_stored=self.chunks_stored,
             chunks_reused=self.chunks_reused,
         )
 
 
-def _read_part(reader: RangeReader, writer: BlobWriter, context: WorkerContext, part: TablePart) -> _Draft:
+def _content(record: RangeRecord) -> list[tuple[bytes, int]]:
+    return [(chunk.blob.identity, chunk.rows) for chunk in record.chunks]
+
+
+def _capture_part(
+    reader: RangeReader, writer: BlobWriter, context: WorkerContext, part: TablePart, proofs: Proofs | None
+) -> _Draft:
     draft = _Draft(part=part)
     for pages in part.ranges:
+        record = proofs.record(part, pages) if proofs else None
+        if record is not None and context.rely:
+            draft.proven.append(record)
+            draft.chunks_reused += len(record.chunks)
+            continue
+        if record is not None:
+            draft.claimed.append(record)
         collector = _ChunkCollector(writer, context, part, draft)
         rows = reader.read(part.table, pages, collector.take)
         draft.ranges.append((pages, rows, collector.finish(rows)))

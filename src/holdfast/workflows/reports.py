@@ -14,18 +14,28 @@ from holdfast.domain.tables import QualifiedName, Tier
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableReading:
-    """How one table was captured. `bytes_stored` counts new sealed bytes."""
+    """How one table was captured. What is unchanged was proven so, or found empty, and not read; `bytes_stored`
+    counts new sealed bytes. `reason`: why all of it was read; empty if it could be proven."""
 
     name: QualifiedName
     rows: int
+    rows_read: int
+    rows_unchanged: int
     bytes_read: int
+    bytes_unchanged: int
     bytes_stored: int
+    ranges_read: int
+    ranges_unchanged: int
     chunks_stored: int
     chunks_reused: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupReport:
+    """`bytes` counts all that the snapshot holds, `bytes_read` what was read of it. `reason`: why everything was
+    read; empty if only what may have changed was."""
+
     snapshot: SnapshotId
     source: str
     state: SnapshotState
@@ -33,10 +43,13 @@ class BackupReport:
     seconds: float
     tables: int
     rows: int
+    bytes: int
     bytes_read: int
     bytes_stored: int
     chunks_stored: int
     chunks_reused: int
+    definitions_reused: bool
+    reason: str
     parent: SnapshotId | None
     adopted: SnapshotId | None
     coverage: tuple[CoverageEntry, ...]

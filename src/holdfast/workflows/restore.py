@@ -18,6 +18,7 @@ from holdfast.domain.manifest import BlobRef, LargeObject, Root, TableEntry, Tab
 from holdfast.domain.tables import QualifiedName, TablePatterns
 from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.archive import Archive
+from holdfast.postgres.orphans import set_orphans_free
 from holdfast.postgres.rebuild import Rebuild
 from holdfast.postgres.rebuild_plan import (
     LargeObjectLoad,
@@ -30,11 +31,12 @@ from holdfast.postgres.rebuild_plan import (
 from holdfast.postgres.selection import expand
 from holdfast.postgres.target import Target
 from holdfast.postgres.tools import find_tools
-from holdfast.repository import layout
+from holdfast.repository import layout, pins
 from holdfast.repository.packs import PackReader
 from holdfast.repository.repo import Repository
 from holdfast.repository.reuse import is_present, list_sizes
 from holdfast.repository.seal import ObjectType
+from holdfast.repository.writers import Purpose
 from holdfast.workflows.backup import BackupOptions, BackupSource, backup, now_utc
 from holdfast.workflows.listing import SAFETY_PREFIX
 from holdfast.workflows.reports import RestoreReport, TierTime
@@ -85,10 +87,26 @@ def restore(
     interrupted: threading.Event | None = None,
     clock: Callable[[], datetime] = now_utc,
 ) -> RestoreReport:
-    """Bring a snapshot back. Everything that can be refused is refused before the target is touched.
+    """Bring a snapshot back. Everything that can be refused is refused before the target is touched. While it
+    runs, no collection deletes what it reads.
 
     Raises `DamagedError` before a wrong row is committed, `RefusedError` for a target that is not empty.
     """
+    with pins.reading(repository, [snapshot], purpose=Purpose.RESTORE, clock=clock) as pin:
+        if pin.warning is not None:
+            listener(Noticed(message=pin.warning))
+        return _restore(repository, snapshot, address, options, listener, interrupted, clock)
+
+
+def _restore(
+    repository: Repository,
+    snapshot: SnapshotId,
+    address: ServerAddress,
+    options: RestoreOptions,
+    listener: Listener,
+    interrupted: threading.Event | None,
+    clock: Callable[[], datetime],
+) -> RestoreReport:
     began = time.monotonic()
     stop = interrupted or threading.Event()
     listener(PhaseBegan(phase="reading the snapshot"))
@@ -283,7 +301,7 @@ def _chosen(reading: _Snapshot, archive: Path, options: RestoreOptions) -> froze
     """The tables meant, or None for the whole snapshot. A pattern that names nothing is an error."""
     if options.include is None and options.exclude is None:
         return None
-    definitions = Archive.parse(archive)
+    definitions, _ = set_orphans_free(Archive.parse(archive))
     every = options.include or TablePatterns(patterns=("*.*",))
     chosen = expand(definitions, every)
     if options.exclude is not None:

@@ -166,9 +166,9 @@ class _Stage:
         keyring = Keyring.generate(
             repository_id=config.repository_id, config_digest=digest_of(config.encode())
         )
-        slots = add_passphrase_slot(
-            keyring, secrets.token_urlsafe(24), slot="passphrase", label="demo", now=now
-        )
+        slots = [
+            add_passphrase_slot(keyring, secrets.token_urlsafe(24), slot="passphrase", label="demo", now=now)
+        ]
         return create_repository(storage=storage, keyring=keyring, config=config, slots=slots, now=now)
 
     def _backup(self, address: ServerAddress, repository: Repository) -> BackupReport:

@@ -1,0 +1,207 @@
+"""Removing snapshots, bringing them back, and legal holds: what people and policies decide, before anything is
+deleted. A removal is a tombstone; the collection acts on it after its grace time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from holdfast.domain.errors import DamagedError, ObjectMissingError, RefusedError, UsageError
+from holdfast.domain.ids import RANDOM_BYTES, SnapshotId, make_snapshot_id
+from holdfast.domain.manifest import SnapshotSummary
+from holdfast.repository.graves import Ending, Fate, Tombstone
+from holdfast.repository.holds import Hold, Release
+from holdfast.repository.outcomes import Committed
+from holdfast.repository.repo import Repository
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedSnapshot:
+    """A removed snapshot. `swept`: its objects are going, or gone; it cannot be brought back."""
+
+    summary: SnapshotSummary
+    tombstone: Tombstone
+    swept: bool
+
+
+def bury(
+    repository: Repository, reasons: Mapping[SnapshotId, str], *, by: str, clock: Clock
+) -> tuple[Tombstone, ...]:
+    """Remove these snapshots, each for its reason. One that is removed already keeps its tombstone.
+
+    Raises `RefusedError` if a hold names one and `UsageError` if one was never committed; nothing is removed then.
+    """
+    at = clock()
+    holding = held(repository, at)
+    for snapshot in reasons:
+        for hold in holding.get(snapshot, ()):
+            raise RefusedError(
+                f"snapshot {snapshot} is under the hold {hold.hold} of {hold.by}: {hold.why}",
+                hint=f"leave it, or end the hold with holdfast hold release {hold.hold}",
+            )
+        _require_committed(repository, snapshot)
+    if reasons:
+        repository.journal.append("buried", {"snapshots": sorted(reasons), "by": by}, at=at)
+    return tuple(
+        repository.graves.bury(snapshot, at=at, by=by, reason=reason) for snapshot, reason in reasons.items()
+    )
+
+
+def undelete(repository: Repository, snapshots: Sequence[SnapshotId], *, by: str, clock: Clock) -> None:
+    """Bring removed snapshots back. Raises `UsageError` for one that was not removed, and `RefusedError` for one
+    that a collection has swept; those before it in the order given are back then."""
+    for snapshot in snapshots:
+        standing = repository.graves.standing(snapshot)
+        if standing is None:
+            _require_committed(repository, snapshot)
+            raise UsageError(f"snapshot {snapshot} was not removed", hint="run holdfast list to see it")
+        _call_off(repository, snapshot, standing[0], Ending.UNDELETED, by=by, at=clock())
+        repository.journal.append("undeleted", {"snapshots": [snapshot], "by": by}, at=clock())
+
+
+def removed(repository: Repository) -> tuple[RemovedSnapshot, ...]:
+    """Removed snapshots of which something is still known, oldest first."""
+    found = []
+    for snapshot in sorted(repository.graves.buried()):
+        try:
+            outcome = repository.outcomes.read(snapshot)
+            standing = repository.graves.standing(snapshot)
+            if standing is None or not isinstance(outcome, Committed):
+                continue
+            tombstone = repository.graves.tombstone(snapshot, standing[0])
+        except DamagedError as error:
+            if isinstance(error.__cause__, ObjectMissingError):
+                continue  # a collection clears it away just now
+            raise
+        found.append(
+            RemovedSnapshot(summary=outcome.summary, tombstone=tombstone, swept=standing[1] is not None)
+        )
+    return tuple(found)
+
+
+def add_hold(
+    repository: Repository,
+    snapshots: Sequence[SnapshotId],
+    *,
+    by: str,
+    why: str,
+    until: datetime | None,
+    clock: Clock,
+) -> Hold:
+    """Keep these snapshots whatever any policy says; one that was removed comes back.
+
+    Raises `RefusedError` if one was swept; the hold stands for the others then, and the message says so.
+    """
+    at = clock()
+    if not snapshots:
+        raise UsageError("a hold needs a snapshot", hint="name those to hold")
+    if until is not None and until <= at:
+        raise UsageError(
+            f"a hold until {until:%Y-%m-%d %H:%M} UTC would never stand", hint="give a later time"
+        )
+    for snapshot in snapshots:
+        _require_committed(repository, snapshot)
+    hold = Hold(
+        hold=make_snapshot_id(at, os.urandom(RANDOM_BYTES)),
+        snapshots=tuple(dict.fromkeys(snapshots)),
+        at=at,
+        by=by,
+        why=why,
+        until=until,
+    )
+    facts = {
+        "hold": hold.hold,
+        "snapshots": list(hold.snapshots),
+        "by": by,
+        "why": why,
+        "until": None if until is None else until.isoformat(),
+    }
+    repository.journal.append("hold placed", facts, at=at)
+    # The hold first, then the tombstones: a collection looks at them the other way round.
+    repository.holds.place(hold)
+    lost = []
+    for snapshot in hold.snapshots:
+        try:
+            standing = repository.graves.standing(snapshot)
+            if standing is not None:
+                _call_off(repository, snapshot, standing[0], Ending.HELD, by=f"hold {hold.hold}", at=at)
+            else:
+                _require_committed(repository, snapshot)
+        except (RefusedError, UsageError):
+            lost.append(snapshot)
+    if lost:
+        raise RefusedError(
+            f"snapshot {', '.join(lost)} was swept before hold {hold.hold} could keep it"
+            + (", which stands for the others" if len(lost) < len(hold.snapshots) else ""),
+            hint="look for a copy in another repository",
+        )
+    return hold
+
+
+def release_hold(repository: Repository, hold: str, *, by: str, why: str, clock: Clock) -> Hold:
+    """End a hold, named by its id or a unique prefix. Its record stays, and the journal says who ended it."""
+    matches = [item for item in repository.holds.every() if item.hold.startswith(hold.lower())]
+    if len(matches) != 1:
+        raise UsageError(
+            f"{hold!r} names {len(matches)} holds" if matches else f"no hold is named {hold!r}",
+            hint="run holdfast hold list to see their names",
+        )
+    found = matches[0]
+    if found.released is not None:
+        return found
+    at = clock()
+    repository.journal.append("hold released", {"hold": found.hold, "by": by, "why": why}, at=at)
+    return repository.holds.release(found, Release(at=at, by=by, why=why))
+
+
+def list_holds(repository: Repository) -> tuple[Hold, ...]:
+    """All holds, also those that have ended, oldest first."""
+    return tuple(repository.holds.every())
+
+
+def held(repository: Repository, now: datetime) -> dict[SnapshotId, tuple[Hold, ...]]:
+    """Which holds stand, by the snapshots that they name."""
+    found: dict[SnapshotId, tuple[Hold, ...]] = {}
+    for hold in repository.holds.every():
+        if hold.stands(now):
+            for snapshot in hold.snapshots:
+                found[snapshot] = (*found.get(snapshot, ()), hold)
+    return found
+
+
+def _call_off(
+    repository: Repository, snapshot: SnapshotId, round_number: int, ending: Ending, *, by: str, at: datetime
+) -> None:
+    """End a burial in favour of the snapshot, or raise `RefusedError` if it was swept.
+
+    The outcome is looked for afterwards: a collection that has finished removes it before the register, which
+    may then be created anew by whoever slept.
+    """
+    mine = Fate(snapshot=snapshot, round=round_number, at=at, by=by, ending=ending)
+    fate = repository.graves.decide(mine)
+    if fate.ending is not Ending.SWEPT and _is_committed(repository, snapshot):
+        return
+    raise RefusedError(
+        f"snapshot {snapshot} was swept: its objects are going, or gone",
+        hint="look for a copy in another repository",
+    )
+
+
+def _require_committed(repository: Repository, snapshot: SnapshotId) -> None:
+    if not _is_committed(repository, snapshot):
+        raise UsageError(
+            f"there is no snapshot {snapshot} here", hint="run holdfast list to see those that there are"
+        )
+
+
+def _is_committed(repository: Repository, snapshot: SnapshotId) -> bool:
+    try:
+        return isinstance(repository.outcomes.read(snapshot), Committed)
+    except DamagedError as error:
+        if isinstance(error.__cause__, ObjectMissingError):
+            return False
+        raise

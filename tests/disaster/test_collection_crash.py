@@ -1,0 +1,187 @@
+"""kill -9 at every step of a collection, a removal, an undelete and a hold: repeatable, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.domain.ids import SnapshotId
+from holdfast.repository import layout
+from holdfast.repository.collecting.rules import CollectionRules
+from holdfast.repository.repo import Repository, open_repository
+from holdfast.repository.run import find_predecessors
+from holdfast.repository.seal import ObjectType
+from holdfast.repository.secrets import Secrets
+from holdfast.storage.local import LocalStorage
+from holdfast.workflows.collect import apply_collection
+from holdfast.workflows.listing import list_snapshots
+from holdfast.workflows.removal import bury, held
+from holdfast.workflows.verify import verify
+from repositories import PASSPHRASE, make_repository
+from snapshots import begin, commit, now, take
+
+HERE = Path(__file__).parent
+RULES = CollectionRules(share=1.0)
+
+
+class Doom:
+    """The program dying_collector.py, kept running."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(HERE / "dying_collector.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE.parent.parent / "src")]),
+            },
+            text=True,
+        )
+
+    def order(
+        self, folder: Path, what: str, *snapshots: SnapshotId, at: int = 0, days: float = 0
+    ) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        order = {"folder": str(folder), "what": what, "snapshots": snapshots, "at": at, "days": days}
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+    def deaths(
+        self, base: Path, what: str, *snapshots: SnapshotId, days: float = 0
+    ) -> Iterator[tuple[int, Path]]:
+        """For each step that the order takes, a copy of the repository in which it was killed there."""
+        rehearsal = base.parent / "rehearsal"
+        shutil.copytree(base, rehearsal)
+        whole = self.order(rehearsal, what, *snapshots, days=days)
+        assert whole["exit"] == 0, whole
+        for at in range(whole["before"] + 1, whole["steps"] + 1):
+            folder = base.parent / f"at-{at}"
+            shutil.copytree(base, folder)
+            died = self.order(folder, what, *snapshots, at=at, days=days)
+            assert died["signal"] == signal.SIGKILL, f"step {at}: {died}"
+            yield at, folder
+            shutil.rmtree(folder)
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
+
+
+@pytest.fixture
+def doom() -> Iterator[Doom]:
+    doom = Doom()
+    yield doom
+    doom.close()
+
+
+def opened(folder: Path) -> Repository:
+    return open_repository(LocalStorage(folder), Secrets(passphrase=PASSPHRASE))
+
+
+def names(repository: Repository, prefix: str = "") -> set[str]:
+    return {info.name for info in repository.storage.list(prefix)}
+
+
+def check(folder: Path) -> list[SnapshotId]:
+    """Everything that stands is whole; returns it."""
+    repository = opened(folder)
+    assert verify(repository, None, level=3).findings == ()
+    return [item.summary.snapshot for item in list_snapshots(repository).snapshots]
+
+
+def make_base(folder: Path) -> tuple[Path, SnapshotId, SnapshotId, SnapshotId]:
+    """A repository with a removed snapshot, one that shares chunks with it, and a dead run's leftovers, of which
+    one was adopted; planned a grace ago. Returns it, the removed one, the standing one and the dead run."""
+    base = folder / "base"
+    base.mkdir()
+    repository = make_repository(LocalStorage(base))
+    first = take(repository, {"a": [b"1\n"], "b": [b"2\n"]})
+    identity = repository.sealer.identify(ObjectType.CHUNK, b"7\n")
+    with begin(repository) as dead:
+        for rows in (b"7\n", b"8\n"):
+            writer = dead.data_writer()
+            writer.add(ObjectType.CHUNK, rows, identity=repository.sealer.identify(ObjectType.CHUNK, rows))
+            writer.finish()
+        dead.give_up()
+    predecessors = find_predecessors(repository, "shop", now=now())
+    with begin(repository) as run:
+        left = run.adopt(predecessors.crashed)
+        adopted = left.take(repository.storage, repository.sealer, identity, 2)
+        assert adopted is not None
+        known = {identity: adopted}
+        for ref, manifest in repository.tables(t.manifest for t in repository.root(first).tables):
+            known[ref.identity] = ref
+            known.update({chunk.blob.identity: chunk.blob for chunk in manifest.chunks()})
+        second = commit(run, {"a": [b"1\n"], "b": [b"7\n"]}, known=known)
+    bury(repository, {first.snapshot: "test"}, by="tests", clock=now)
+    for days in (2, 3):
+        apply_collection(repository, rules=RULES, clock=_clock(days))
+    return base, first.snapshot, second.snapshot, dead.snapshot
+
+
+def _clock(days: float) -> Callable[[], datetime]:
+    moment = now() + timedelta(days=days)
+    return lambda: moment
+
+
+def test_kill_9_at_every_step_of_a_collection(doom: Doom, tmp_path: Path) -> None:
+    """Killed before or after any storage step, what stands is whole; the next collection finishes the work."""
+    base, first, second, dead = make_base(tmp_path)
+    expected: set[str] | None = None
+    deaths = 0
+    for at, folder in doom.deaths(base, "collect", days=11):
+        deaths += 1
+        assert check(folder) == [second], f"step {at}"
+        again = doom.order(folder, "collect", days=11.1)
+        assert again["exit"] == 0, f"after step {at}: {again}"
+        doom.order(folder, "collect", days=12)
+        assert check(folder) == [second], f"after step {at}"
+        repository = opened(folder)
+        left = {name for name in names(repository) if first in name or dead in name}
+        expected = left if expected is None else expected
+        assert left == expected, f"after step {at}"
+        assert all(name.startswith(layout.DATA) or "/table/" in name for name in left), left
+    assert deaths >= 60
+
+
+@pytest.mark.parametrize("what", ["undelete", "hold"])
+def test_kill_9_at_every_step_of_bringing_back(doom: Doom, tmp_path: Path, what: str) -> None:
+    """Killed at any step, the snapshot is either back or still removed; doing it again brings it back whole, and
+    no collection takes it away."""
+    base, first, second, _ = make_base(tmp_path)
+    for at, folder in doom.deaths(base, what, first):
+        stands = check(folder)
+        assert stands in ([second], [first, second]), f"step {at}"
+        again = doom.order(folder, what, first)
+        assert again["exit"] == 0 or (first in stands and what == "undelete"), f"after step {at}: {again}"
+        assert doom.order(folder, "collect", days=11)["exit"] == 0
+        assert check(folder) == [first, second], f"after step {at}"
+        assert (first in held(opened(folder), now())) == (what == "hold")
+
+
+def test_kill_9_at_every_step_of_a_removal(doom: Doom, tmp_path: Path) -> None:
+    """Killed at any step, each snapshot is either removed or not; doing it again removes both."""
+    base, _, second, _ = make_base(tmp_path)
+    third = take(opened(base), {"c": [b"3\n"]}).snapshot
+    wanted: Sequence[SnapshotId] = (second, third)
+    for at, folder in doom.deaths(base, "bury", *wanted):
+        assert set(check(folder)) <= set(wanted), f"step {at}"
+        assert doom.order(folder, "bury", *wanted)["exit"] == 0
+        assert check(folder) == []

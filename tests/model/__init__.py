@@ -1,0 +1,1 @@
+"""Models of the protocol: every interleaving of a small one, random ones of the real code."""
