@@ -11,15 +11,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from holdfast.domain.errors import InterruptedRunError, OutOfTimeError, SteppedAsideError
-from holdfast.domain.events import Event, PhaseBegan
-from holdfast.domain.ids import make_snapshot_id
+from holdfast.domain.events import Event, PhaseBegan, ignore
+from holdfast.domain.ids import SnapshotId, make_snapshot_id
 from holdfast.postgres.address import ServerAddress
 from holdfast.repository.overlap import require_alone, stay_alone
 from holdfast.repository.repo import Repository
@@ -28,6 +28,7 @@ from holdfast.storage.local import LocalStorage
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.backup import BackupOptions, BackupSource, backup
 from holdfast.workflows.listing import list_snapshots
+from holdfast.workflows.turn import take_turn
 from holdfast.workflows.verify import verify
 from postgres_servers import Database
 from repositories import PASSPHRASE, make_repository
@@ -130,6 +131,29 @@ def test_of_two_that_begin_at_once_at_most_one_goes_on(
     assert out
     for who in set(runs) - out:
         runs[who].withdraw()
+
+
+def test_a_run_looks_again_after_it_has_announced_itself() -> None:
+    """A rival that came between the first look and the announcement is seen; nothing of the run is left."""
+    repository = make_repository(MemoryStorage())
+    rivals: list[Run] = []
+
+    def rival_comes_first(at: datetime) -> SnapshotId:
+        rivals.append(begin(repository))
+        return make_snapshot_id(at + timedelta(seconds=1), os.urandom(10))
+
+    with pytest.raises(SteppedAsideError):
+        take_turn(
+            repository,
+            "shop",
+            make_id=rival_comes_first,
+            level=1,
+            clock=now,
+            listener=ignore,
+            interrupted=threading.Event(),
+        )
+    assert list(repository.writers.names()) == [rivals[0].snapshot]
+    rivals[0].withdraw()
 
 
 def test_the_lower_id_outlasts_one_that_withdraws() -> None:
