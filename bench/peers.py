@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from bench.measure import BenchError, Measured, measure
 from bench.server import Server
 
 JOBS = "-j2"
+# Two halves of the standard data that take about as long.
+HALVES = (("app.events", "app.orders"), ("pgbench_accounts", "app.users"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,19 @@ class Peers:
             environment=self.server.environment,
             folder=self.folder,
         )
+
+    def copy_alone(self, database: str) -> Measured:
+        """What the server alone needs to hand out all rows: `COPY … TO STDOUT` over two connections, thrown away.
+
+        No backup that reads by COPY can be faster than this.
+        """
+        psql = shlex.join([str(self.server.tool("psql")), "-qX", "-d", self.server.url(database)])
+        halves = (
+            f"{psql} -c {shlex.quote('; '.join(f'COPY {table} TO STDOUT' for table in tables))} >/dev/null"
+            for tables in HALVES
+        )
+        script = " & ".join(halves) + " & wait"
+        return measure(("sh", "-c", script), environment=self.server.environment, folder=self.folder)
 
     def dump_custom(self, database: str, file: Path) -> Measured:
         """`pg_dump -Fc`: one file, compressed by gzip's level 6."""

@@ -22,6 +22,7 @@ HOLDFAST = "holdfast"
 PG_DUMP_GZIP = "pg_dump | gzip"
 PG_DUMP_Z1 = "pg_dump -Fd -j2 -Z1"
 PG_DUMP_Z0 = "pg_dump -Fd -j2 -Z0"
+COPY_ALONE = "COPY alone"
 PG_DUMP_FOLDER = "pg_dump -Fd -j2"
 PG_RESTORE = "pg_restore -j2"
 
@@ -194,6 +195,7 @@ def backup_trial(site: Site, database: str) -> Trial:
         site.dump_gzip(database),
         site.dump_folder(database, PG_DUMP_Z1, "-Z1"),
         site.dump_folder(database, PG_DUMP_Z0, "-Z0"),
+        Contender(name=COPY_ALONE, run=lambda: site.peers.copy_alone(database)),
     )
     return Trial(name="backup", contenders=contenders)
 

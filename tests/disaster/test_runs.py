@@ -22,9 +22,13 @@ from holdfast.domain.errors import (
     RefusedError,
     SteppedAsideError,
     StorageFullError,
+    UnreachableError,
 )
+from holdfast.domain.tables import TablePatterns
 from holdfast.postgres.address import ServerAddress
+from holdfast.repository import layout, pins
 from holdfast.repository.repo import Repository
+from holdfast.storage import Buffer
 from holdfast.storage.local import LocalStorage
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.backup import BackupOptions, BackupSource, backup
@@ -215,6 +219,74 @@ def test_a_restore_stops_before_a_wrong_row(source: Database, target: str, damag
     with psycopg.connect(target) as connection:
         assert connection.execute("select count(*) from big").fetchall() == [(0,)]
         assert connection.execute("select count(*) from holdfast_incomplete.restore").fetchall() == [(1,)]
+
+
+def test_what_is_to_be_replaced_stays_while_a_large_object_is_missing(
+    source: Database, make_database: Callable[..., Database]
+) -> None:
+    """The restore looks for everything it will read before it drops anything; one of tables needs none of that."""
+    source.execute(
+        "select lo_from_bytea(0, string_agg(decode(md5(i::text), 'hex'), '')) from generate_series(1, 99999) i"
+    )
+    occupied = make_database(name_prefix="occupied")
+    occupied.execute("create table precious (a int)", "insert into precious values (42)")
+    storage = MemoryStorage()
+    repository = make_repository(storage)
+    taken = take(source, repository)
+    (item,) = repository.large_objects(repository.root(repository.summary(taken.snapshot)))
+    storage.delete(item.pieces[0].object_name)
+    replacing = {"create": False, "replace": occupied.name, "safety_snapshot": False}
+    with pytest.raises(DamagedError, match="missing; nothing was changed"):
+        bring_back(repository, taken, occupied.dsn, **replacing)
+    assert occupied.rows("select a from precious") == [(42,)]
+    small = TablePatterns(patterns=("public.small",))
+    bring_back(repository, taken, occupied.dsn, include=small, **replacing)
+    assert occupied.rows("select count(*) from small") == [(10,)]
+
+
+class Unheard(MemoryStorage):
+    """A storage that takes no heartbeat."""
+
+    def replace(self, name: str, data: Buffer) -> None:
+        if name.startswith(layout.WRITERS):
+            raise UnreachableError("the network is down")
+        super().replace(name, data)
+
+
+def test_a_restore_says_that_nothing_kept_what_it_read(
+    source: Database, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its heartbeat failed while it ran: the report says so at the end."""
+    monkeypatch.setattr(pins, "HEARTBEAT_SECONDS", 0.01)
+    repository = make_repository(Unheard())
+    taken = take(source, repository)
+    report = restore(
+        repository, taken.snapshot, ServerAddress.parse(target), options=RestoreOptions(create=True)
+    )
+    assert "the heartbeat failed: the network is down" in report.warnings
+
+
+def test_a_damaged_outcome_stops_its_source_only_and_not_a_full_run(source: Database) -> None:
+    """Another source's run says that it passed it over. The source itself is refused, unless it reads anew."""
+    storage = MemoryStorage()
+    repository = make_repository(storage)
+    first, newest = take(source, repository), take(source, repository)
+    name = layout.outcome(newest.snapshot)
+    storage.replace(name, b"x" * 200)
+    other = take(source, repository, "two")
+    assert any(name in text for text in other.warnings)
+    with pytest.raises(DamagedError, match=name) as caught:
+        take(source, repository)
+    assert "--full" in str(caught.value.hint)
+    again = backup(
+        BackupSource(name="one", address=ServerAddress.parse(source.dsn)),
+        repository,
+        options=BackupOptions(full=True),
+    )
+    assert again.parent == first.snapshot
+    assert any(name in text for text in again.warnings)
+    assert verify(repository, [again.snapshot], level=3).snapshots == (again.snapshot,)
+    assert take(source, repository).parent == again.snapshot
 
 
 def test_a_killed_restore_says_so_and_is_replaced(source: Database, target: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -32,7 +33,7 @@ from holdfast.repository.reuse import thin_packs
 from holdfast.repository.run import find_predecessors
 from holdfast.repository.seal import ObjectType
 from holdfast.repository.writers import Purpose
-from holdfast.storage import ObjectInfo, Storage
+from holdfast.storage import Buffer, ObjectInfo, Storage
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.collect import apply_collection, plan_collection
 from holdfast.workflows.listing import list_snapshots
@@ -699,6 +700,77 @@ def test_a_committed_outcome_whose_writer_may_sleep_is_kept(repository: Reposito
     assert layout.outcome(first.snapshot) in names(repository)
     assert list_snapshots(repository).snapshots == ()
     assert verify(repository, None, level=3).findings == ()
+
+
+def test_a_run_that_was_killed_right_after_its_commit_leaves_nothing(repository: Repository) -> None:
+    """Its process has surely ended: once it was silent for a day, its registers are cleared like any other's."""
+    first = take(repository, {"a": [b"1\n"]})
+    with begin(repository) as other:
+        pass
+    repository.writers.retire(other.record, now=now())
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    host = replace(other.record.host, pid=ended.pid)
+    repository.writers.announce(replace(other.record, snapshot=first.snapshot, host=host))
+    second = take(repository, {"a": [b"2\n"]})
+    remove(repository, first)
+    collect(repository, days=0.5)
+    assert layout.writer(first.snapshot) in names(repository)
+    for days in (2, 9, 10):
+        collect(repository, days=days)
+    assert {name for name in names(repository) if first.snapshot in name} == set()
+    assert_whole(repository, second)
+
+
+def test_a_writer_whose_clock_ran_ahead_does_not_pin_for_years(repository: Repository) -> None:
+    """Its heartbeat lies in the future; the storage's clock tells that it is silent."""
+    first = take(repository, {"a": [b"1\n"]})
+    with begin(repository) as run:
+        host = replace(run.record.host, boot="another boot")
+        elsewhere = replace(run.record, host=host, relies_on=(first.snapshot,))
+        repository.writers.beat(elsewhere, now=now() + timedelta(days=3650))
+    second = take(repository, {"a": [b"2\n"]})
+    remove(repository, first)
+    assert collect(repository, days=0.5).fenced == ()
+    assert collect(repository, days=2).fenced == (run.snapshot,)
+    assert collect(repository, days=10).swept == (first.snapshot,)
+    assert_whole(repository, second)
+
+
+def test_a_foreign_object_among_the_writers_is_named(repository: Repository) -> None:
+    """What wrote it nobody knows, so nothing is deleted."""
+    remove(repository, take(repository, {"a": [b"1\n"]}))
+    repository.storage.create("writers/readme.txt", b"x")
+    with pytest.raises(DamagedError, match=r"writers/readme\.txt"):
+        collect(repository)
+
+
+class Interposed(MemoryStorage):
+    """A storage in which somebody else acts right before a tombstone is written."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def create(self, name: str, data: Buffer) -> None:
+        if self.meanwhile is not None and name.startswith(layout.TOMBSTONES):
+            act, self.meanwhile = self.meanwhile, None
+            act()
+        super().create(name, data)
+
+
+def test_a_hold_that_comes_while_a_snapshot_is_removed_keeps_it() -> None:
+    """The removal saw no hold, and the hold no tombstone: the second look of the removal sees it."""
+    storage = Interposed()
+    repository = make_repository(storage)
+    first, second = (take(repository, {"a": [row]}) for row in (b"1\n", b"2\n"))
+    third = take(repository, {"a": [b"3\n"]})
+    storage.meanwhile = lambda: add_hold(
+        repository, [first.snapshot], by="law", why="suit", until=None, clock=now
+    )
+    with pytest.raises(RefusedError, match=f"{first.snapshot} came under the hold.*suit; 1 others"):
+        remove(repository, first, second)
+    assert first.snapshot in held(repository, now())
+    assert_whole(repository, first, third)
+    assert [item.summary.snapshot for item in removed(repository)] == [second.snapshot]
 
 
 def test_a_damaged_record_of_a_dead_writer_does_not_stop_collections_for_ever(repository: Repository) -> None:

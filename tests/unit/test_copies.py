@@ -39,6 +39,7 @@ from holdfast.workflows.copy import Errand, copy
 from holdfast.workflows.copy_plan import CopySelection
 from holdfast.workflows.copy_report import CopyReport, CopyState
 from holdfast.workflows.listing import list_snapshots, resolve
+from holdfast.workflows.removal import bury, undelete
 from holdfast.workflows.replicate import BeingCopiedError, ReplicateOptions, replicate
 from holdfast.workflows.verify import verify
 from repositories import make_repository
@@ -764,3 +765,125 @@ def test_ids_of_copies_are_fresh_and_sort_as_the_original() -> None:
         made = make_copy_id(taken, os.urandom(10))
         assert made[:10] == taken[:10]
         assert made != taken
+
+
+def test_a_chain_claims_no_more_than_its_middle_has(near: Repository, far: Repository) -> None:
+    """What the middle repository gets late goes on to the last one, although that has newer ones already."""
+    last = make_repository(MemoryStorage())
+    taken = [take(near, {"a": [b"0\n"]})]
+    send(near, far)
+    send(far, last)
+    taken += [take(near, {"a": [b"%d\n" % number]}) for number in range(1, 4)]
+    send(near, far, selection=only(taken[-1]))
+    assert len(send(far, last).copies) == 1
+    assert len(send(near, far).copies) == 2
+    assert len(send(far, last).copies) == 2
+    assert originals(last) == [summary.snapshot for summary in taken]
+    assert send(far, last).copies == ()
+
+
+def test_what_comes_from_a_repository_not_known_so_far_is_lacking(near: Repository, far: Repository) -> None:
+    """Older snapshots that reach the middle of a chain from elsewhere are sent on, too."""
+    last = make_repository(MemoryStorage())
+    taken = [take(near, {"a": [b"1\n"]}), take(far, {"a": [b"2\n"]})]
+    send(far, last)
+    send(near, far)
+    assert len(send(far, last, selection=CopySelection(source="shop")).copies) == 1
+    assert {item.origin.snapshot for item in copies_in(last) if item.origin is not None} == {
+        summary.snapshot for summary in taken
+    }
+
+
+def test_what_was_undeleted_is_lacking(near: Repository, far: Repository) -> None:
+    """A snapshot that was removed when newer ones were copied follows once it is back."""
+    taken = [take(near, {"a": [b"%d\n" % number]}) for number in range(2)]
+    bury(near, {taken[0].snapshot: "a test"}, by="a test", clock=now)
+    assert len(send(near, far).copies) == 1
+    assert send(near, far).copies == ()
+    undelete(near, [taken[0].snapshot], by="a test", clock=now)
+    assert [result.snapshot for result in send(near, far).copies] == [taken[0].snapshot]
+    taken.append(take(near, {"a": [b"2\n"]}))
+    send(near, far)
+    assert copies_in(far)[-1].origin == Origin(
+        repository=str(near.config.repository_id), snapshot=taken[2].snapshot, settled=taken[2].snapshot
+    )
+
+
+@pytest.mark.parametrize("selection", [CopySelection(), CopySelection(source="shop")])
+def test_what_could_not_be_read_is_lacking_once_it_can(
+    near: Repository, far: Repository, selection: CopySelection
+) -> None:
+    """Each run names the damaged outcome, and copies what lies behind it as soon as it is healed."""
+    taken = [take(near, {"a": [b"%d\n" % number]}) for number in range(3)]
+    send(near, far, selection=only(taken[0]))
+    name = layout.outcome(taken[1].snapshot)
+    sound = near.storage.get(name)
+    near.storage.replace(name, b"rotten")
+    states = [[result.state for result in send(near, far, selection=selection).copies] for _ in range(2)]
+    assert states == [[CopyState.FAILED, CopyState.COPIED], [CopyState.FAILED]]
+    near.storage.replace(name, sound)
+    assert [item.snapshot for item in send(near, far, selection=selection).copies] == [taken[1].snapshot]
+    assert originals(far) == [summary.snapshot for summary in taken]
+
+
+def test_what_was_undecided_is_lacking_once_it_is_committed(near: Repository, far: Repository) -> None:
+    """A backup that began before a newer one was copied, and ends after that."""
+    with begin(near) as slow:
+        take(near, {"a": [b"1\n"]})
+        assert len(send(near, far).copies) == 1
+        late = commit(slow, {"a": [b"2\n"]})
+    assert [result.snapshot for result in send(near, far).copies] == [late.snapshot]
+
+
+def test_runs_that_copy_several_settle_them_too(near: Repository, far: Repository) -> None:
+    """Copies that the destination let go and collected stay away, however many came in one run."""
+    rules = CollectionRules(grace=timedelta(0), share=1.0, silence=timedelta(0))
+    for _ in range(2):
+        for number in range(3):
+            take(near, {"a": [b"%d\n" % number]})
+        assert len(send(near, far).copies) == 3
+    old = [summary.snapshot for summary in copies_in(far)][:4]
+    bury(far, dict.fromkeys(old, "a test"), by="a test", clock=now)
+    for _ in range(3):
+        apply_collection(far, rules=rules, clock=now)
+    assert len(list(far.outcomes.names())) == 2
+    new = [take(near, {"a": [b"%d\n" % number]}).snapshot for number in range(2)]
+    assert {result.snapshot for result in send(near, far).copies} == set(new)
+
+
+def test_a_source_that_is_not_there_is_a_failure(near: Repository, far: Repository) -> None:
+    """A misspelt source is not a copy of nothing that went well."""
+    take(near, {"a": [b"1\n"]})
+    (result,) = send(near, far, selection=CopySelection(source="shpo")).failures
+    assert isinstance(result.error, UsageError)
+    assert "'shpo'" in result.error.message
+    assert "shop" in str(result.error.hint)
+
+
+def test_a_removed_snapshot_is_no_base_and_a_base_is_pinned(near: Repository, far: Repository) -> None:
+    """What a collection may be deleting is not read, and what is read is not deleted."""
+    taken = [take(near, {"a": [b"%d\n" % number]}) for number in range(3)]
+    send(near, far, selection=only(*taken[:2]))
+    bury(near, {taken[1].snapshot: "a test"}, by="a test", clock=now)
+    base = find_base(Holdings.of(near), Holdings.of(far), taken[2])
+    assert base is not None
+    assert base.source.snapshot == taken[0].snapshot
+    pinned: set[SnapshotId] = set()
+
+    def look(name: str, data: bytes) -> bytes:
+        for snapshot in near.writers.names():
+            pinned.update(near.writers.read(snapshot).relies_on)
+        return data
+
+    send(near, over(far, Changing(far.storage, look)))
+    assert pinned == {taken[0].snapshot, taken[2].snapshot}
+
+
+def test_an_original_names_the_copy_that_stands(near: Repository, far: Repository) -> None:
+    """Of several copies of one snapshot those that were removed are not meant."""
+    taken = take(near, {"a": [b"1\n"]})
+    for _ in range(6):
+        (result,) = send(near, far, selection=only(taken)).copies
+        assert result.copy is not None
+        assert resolve(far, taken.snapshot) == result.copy
+        bury(far, {result.copy: "a test"}, by="a test", clock=now)

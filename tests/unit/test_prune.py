@@ -24,6 +24,8 @@ from holdfast.repository.repo import Repository
 from holdfast.repository.verifications import Verification, record_verification
 from holdfast.repository.writers import Purpose
 from holdfast.storage.memory import MemoryStorage
+from holdfast.workflows.collect import apply_collection
+from holdfast.workflows.listing import list_snapshots
 from holdfast.workflows.prune import PruneReport, prune
 from holdfast.workflows.removal import removed
 from holdfast.workflows.restore import RestoreOptions, restore
@@ -33,6 +35,7 @@ from repositories import make_repository
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 Take = Callable[..., SnapshotId]
 
 
@@ -81,9 +84,16 @@ def shown(report: PruneReport) -> str:
     return stream.getvalue()
 
 
-def check(repository: Repository, *, passed: tuple[SnapshotId, ...], failed: tuple[SnapshotId, ...]) -> None:
-    record = make_snapshot_id(NOW, bytes(10))
-    found = Verification(record=record, level=3, at=NOW, passed=passed, failed=failed)
+def check(
+    repository: Repository,
+    *,
+    passed: tuple[SnapshotId, ...] = (),
+    failed: tuple[SnapshotId, ...] = (),
+    level: int = 3,
+    at: datetime = NOW,
+) -> None:
+    record = make_snapshot_id(at, bytes(10))
+    found = Verification(record=record, level=level, at=at, passed=passed, failed=failed)
     record_verification(repository, found, journal_hint=0)
 
 
@@ -96,6 +106,35 @@ def test_a_snapshot_that_failed_its_check_is_not_the_newest_good_one(
     (shop,) = run(repository, RetentionPolicy(keep_last=1), apply=False).judgements
     assert [verdict.kept for verdict in shop.verdicts] == [True, True]
     assert shop.verdicts[1].reasons == ("newest good", "last 1 of 1")
+
+
+def tidy_up(repository: Repository, *, at: datetime) -> None:
+    apply_collection(repository, rules=CollectionRules(share=1), clock=lambda: at)
+
+
+def test_a_failed_check_stands_until_one_that_looks_as_deep_passes(
+    repository: Repository, take: Take
+) -> None:
+    """Neither a lower one that passes, nor a collection that tidies up, makes damage look sound."""
+    sound, damaged = take(2), take(1)
+    check(repository, failed=(damaged,))
+    for hour, level in enumerate((1, 0, 2), start=1):
+        check(repository, passed=(sound, damaged), level=level, at=NOW + hour * HOUR)
+    check(repository, failed=(damaged,), level=0, at=NOW + 4 * HOUR)
+    check(repository, passed=(damaged,), level=0, at=NOW + 5 * HOUR)
+    for days in (1, 60, 120):
+        tidy_up(repository, at=NOW + days * DAY)
+        listed = list_snapshots(repository).snapshots[1].verified
+        assert listed is not None
+        assert (listed.level, listed.passed) == (3, False)
+        (shop,) = run(repository, RetentionPolicy(keep_last=1), apply=False).judgements
+        assert [verdict.kept for verdict in shop.verdicts] == [True, True]
+    check(repository, passed=(damaged,), at=NOW + 6 * HOUR)
+    listed = list_snapshots(repository).snapshots[1].verified
+    assert listed is not None
+    assert (listed.level, listed.passed) == (3, True)
+    (shop,) = run(repository, RetentionPolicy(keep_last=1), apply=False).judgements
+    assert [verdict.kept for verdict in shop.verdicts] == [True, False]
 
 
 def test_nothing_is_judged_while_the_record_of_a_check_is_unreadable(

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from holdfast.domain.errors import DamagedError, FencedError, LockedOutError, RefusedError, UsageError
 from holdfast.domain.ids import SnapshotId
-from holdfast.repository import layout
+from holdfast.repository import layout, writers
 from holdfast.repository.outcomes import Aborted
 from holdfast.repository.repo import open_repository
 from holdfast.repository.reuse import find_left_blobs, list_sizes
 from holdfast.repository.run import find_predecessors
 from holdfast.repository.seal import ObjectType
 from holdfast.repository.secrets import Secrets
+from holdfast.repository.writers import is_dead, is_surely_gone, this_host
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.listing import list_snapshots, resolve
 from holdfast.workflows.verify import verify
@@ -137,6 +140,80 @@ def test_a_living_run_is_not_adopted() -> None:
         ]
         repository.writers.beat(elsewhere, now=now() - timedelta(minutes=14))
         assert find_predecessors(repository, "shop", now=now()).crashed == ()
+
+
+def test_a_run_in_a_hidden_process_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the processes of others are hidden (proc(5), hidepid), the one that cannot be looked at is dead only
+    if no signal reaches it, or after a long silence."""
+    repository = make_repository(MemoryStorage())
+    with subprocess.Popen(["sleep", "600"]) as other:
+        try:
+            with begin(repository) as run:
+                host = replace(run.record.host, pid=other.pid)
+            monkeypatch.setattr(writers, "PROC", tmp_path)
+            record = replace(run.record, host=host)
+            assert not is_dead(record, now=now(), here=this_host())
+            assert is_surely_gone(record, here=this_host()) is None
+            assert is_dead(record, now=now() + timedelta(minutes=16), here=this_host())
+        finally:
+            other.kill()
+    assert is_dead(record, now=now(), here=this_host())
+
+
+def test_a_clock_that_ran_ahead_does_not_keep_a_dead_run_alive() -> None:
+    """Its heartbeat lies in the future: then the storage's clock tells when it was last heard of."""
+    repository = make_repository(MemoryStorage())
+    with begin(repository) as run:
+        elsewhere = replace(run.record, host=replace(run.record.host, boot="another boot"))
+        repository.writers.beat(elsewhere, now=now() + timedelta(days=3650))
+        assert find_predecessors(repository, "shop", now=now()).crashed == ()
+        later = find_predecessors(repository, "shop", now=now() + timedelta(minutes=16))
+        assert [record.snapshot for record in later.crashed] == [run.snapshot]
+
+
+def test_a_damaged_outcome_of_another_source_does_not_stop_a_run() -> None:
+    """It is passed over, and the run says so; the newest one of the source itself is heard of as what it is."""
+    storage = MemoryStorage()
+    repository = make_repository(storage)
+    first, other = take(repository, {"a": [b"1\n"]}), take(repository, {"a": [b"2\n"]}, source="other")
+    name = layout.outcome(other.snapshot)
+    storage.replace(name, b"x" * 200)
+    for info in list(storage.list(layout.HEADS)):
+        storage.delete(info.name)
+    found = find_predecessors(repository, "shop", now=now())
+    assert (found.parent, found.newest_damage) == (first, None)
+    with begin(repository) as run:
+        newest = commit(run, {"a": [b"3\n"]})
+    assert any(name in text for text in run.warnings)
+    storage.replace(layout.outcome(newest.snapshot), b"x" * 200)
+    found = find_predecessors(repository, "shop", now=now())
+    assert found.parent == first
+    assert found.newest_damage is not None
+    assert found.newest_damage.object_name == layout.outcome(newest.snapshot)
+
+
+def test_only_runs_that_were_announced_are_adopted() -> None:
+    """A collection spares what a run says it relies on: what an earlier one relied on, and this one does not, may
+    be deleted under it."""
+    repository = make_repository(MemoryStorage())
+    earlier = []
+    for number in range(40):
+        with begin(repository) as dead:
+            rows = b"%d\n" % number
+            writer = dead.data_writer()
+            writer.add(ObjectType.CHUNK, rows, identity=repository.sealer.identify(ObjectType.CHUNK, rows))
+            writer.finish()
+        repository.outcomes.abort(dead.snapshot, at=now(), reason="test")
+        repository.writers.retire(dead.record, now=now())
+        earlier.append(dead.snapshot)
+    with begin(repository) as last:
+        ended = replace(last.record, relies_on=tuple(earlier), finished=True)
+    repository.writers.beat(ended, now=now())
+    crashed = find_predecessors(repository, "shop", now=now()).crashed
+    with begin(repository) as run:
+        adopted = run.adopt(crashed).snapshots()
+    assert len(adopted) == 32
+    assert adopted <= set(run.record.relies_on)
 
 
 def test_single_writer_storage_refuses_a_second_writer() -> None:

@@ -134,7 +134,8 @@ def test_identity_of_pieces_is_that_of_the_whole() -> None:
 def test_identity_depends_on_type_and_key() -> None:
     """The storage's owner cannot test for known content, and no type stands in for another."""
     other = Sealer(keyring=Keyring.generate(repository_id=REPOSITORY, config_digest=""))
-    assert len({SEALER.identify(kind, ROWS) for kind in ObjectType} | {other.identify(CHUNK, ROWS)}) == 15
+    identities = {SEALER.identify(kind, ROWS) for kind in ObjectType} | {other.identify(CHUNK, ROWS)}
+    assert len(identities) == len(ObjectType) + 1
 
 
 def test_sealing_twice_gives_different_bytes() -> None:

@@ -52,10 +52,10 @@ def undelete(
     place = invocation.settings.pick_repository(repo)
 
     from holdfast.workflows import removal
-    from holdfast.workflows.listing import resolve
+    from holdfast.workflows.listing import resolve_removed
 
     with opened(invocation, place, identity_file) as repository:
-        chosen = list(dict.fromkeys(resolve(repository, wanted) for wanted in snapshots))
+        chosen = list(dict.fromkeys(resolve_removed(repository, wanted) for wanted in snapshots))
         removal.undelete(repository, chosen, by=operator(), clock=now_utc)
     invocation.show_as(lambda: {"undeleted": list(chosen)}, lambda: _undeleted(chosen))
     return EXIT_FINE

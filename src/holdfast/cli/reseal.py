@@ -66,6 +66,7 @@ def _document(report: ResealReport) -> Document:
         "resealed": [{"original": item.original, "copy": item.copy} for item in report.resealed],
         "kept": [{"snapshot": snapshot, "reason": reason} for snapshot, reason in report.kept],
         "failed": [{"snapshot": snapshot, "problem": problem} for snapshot, problem in report.failed],
+        "still_writing": list(report.still_writing),
         "bytes_stored": report.bytes_stored,
         "exposures": exposure_document(report.exposures),
     }
@@ -83,4 +84,9 @@ def _text(report: ResealReport, epochs: Sequence[KeyEpoch]) -> Iterator[Renderab
         yield Text(f"  the original stays: {snapshot}: {printable(reason)}", style="yellow")
     for snapshot, problem in report.failed:
         yield Text(f"  NOT SEALED ANEW {snapshot}: {printable(problem)}", style="bold red")
+    for snapshot in report.still_writing:
+        yield Text(
+            f"  {snapshot} was begun with the old keys and may yet be committed: end it, then run this again",
+            style="yellow",
+        )
     yield from exposure_text(report.exposures, epochs)

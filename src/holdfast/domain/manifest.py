@@ -217,8 +217,8 @@ class SnapshotState(enum.StrEnum):
 class Origin:
     """Where a copy comes from: the id of the repository in which the snapshot was taken, and its id there.
 
-    `settled`: when this copy was made, every snapshot of the source up to that id was here, or had been passed
-    over on purpose; what lies between it and this copy may still be missing.
+    `settled`: when this copy was made, every snapshot of the source that was taken in that repository, up to that
+    id, was here, had been removed for good, or had been passed over on purpose; what is newer may be missing.
     """
 
     repository: str

@@ -78,6 +78,9 @@ class Holdings:
     def moments(self) -> list[str]:
         return sorted(self._by_moment)
 
+    def count(self, moment: str) -> int:
+        return len(self._by_moment.get(moment, ()))
+
     def newest_first(self) -> Iterator[Committed]:
         """Committed snapshots, removed or not."""
         for moment in sorted(self._by_moment, reverse=True):
@@ -118,8 +121,8 @@ class Holdings:
 
 
 def copy_named(repository: Repository, wanted: str, known: Sequence[SnapshotId]) -> SnapshotId | None:
-    """The copy whose original's id begins with `wanted`; None if there is none. Reads only outcomes of the same
-    moment. Raises `UsageError` if that names originals that are not the same."""
+    """The copy whose original's id begins with `wanted`, of several one that is not removed; None if there is
+    none. Reads only outcomes of the same moment. Raises `UsageError` for originals that are not the same."""
     found: dict[tuple[str, SnapshotId], SnapshotId] = {}
     for snapshot in known:
         if len(wanted) < MOMENT_CHARACTERS or moment_part(snapshot) != wanted[:MOMENT_CHARACTERS]:
@@ -127,7 +130,9 @@ def copy_named(repository: Repository, wanted: str, known: Sequence[SnapshotId])
         outcome = repository.outcomes.read(snapshot)
         origin = outcome.summary.origin if isinstance(outcome, Committed) else None
         if origin is not None and origin.snapshot.startswith(wanted):
-            found.setdefault((origin.repository, origin.snapshot), snapshot)
+            other = found.setdefault((origin.repository, origin.snapshot), snapshot)
+            if other != snapshot and repository.graves.is_buried(other):
+                found[origin.repository, origin.snapshot] = snapshot
     if len(found) > 1:
         copies = ", ".join(found.values())
         raise UsageError(f"{wanted!r} names {len(found)} copies: {copies}", hint="give the id of one of them")
@@ -153,6 +158,8 @@ def find_base(here: Holdings, there: Holdings, summary: SnapshotSummary) -> Base
         for mine in here.at(moment):
             if mine.summary.source != summary.source or mine.snapshot == summary.snapshot:
                 continue
+            if here.is_removed(mine.snapshot):
+                continue  # a collection may be deleting it
             theirs = there.find(origin_of(here.repository, mine.summary))
             if theirs is not None and not there.is_removed(theirs.snapshot):
                 return Base(

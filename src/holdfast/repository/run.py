@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 
@@ -26,7 +25,7 @@ from holdfast.repository import layout
 from holdfast.repository.blobs import BlobWriter, md5_of, store_object
 from holdfast.repository.heads import Head
 from holdfast.repository.locking import keep_locked
-from holdfast.repository.outcomes import Aborted, Committed
+from holdfast.repository.outcomes import Aborted, Committed, Outcome
 from holdfast.repository.repo import Repository
 from holdfast.repository.reuse import LeftBlobs, find_left_blobs, list_sizes
 from holdfast.repository.root_codec import encode_root
@@ -49,7 +48,8 @@ KEEP_EARLIER = 32
 class Predecessors:
     """What a new run of a source may build on: its newest snapshot that is not removed, and dead undecided runs.
 
-    `unreadable`: damaged records of writers, of which nobody knows whose they are.
+    `unreadable`: damaged records of writers, of which nobody knows whose they are. `damaged`: outcomes that were
+    passed over in the search for the parent; `newest_damage`: the one that the source's head names is such.
     """
 
     parent: SnapshotSummary | None
@@ -57,13 +57,15 @@ class Predecessors:
     crashed: tuple[WriterRecord, ...]
     alive: tuple[WriterRecord, ...]
     unreadable: tuple[DamagedError, ...] = ()
+    damaged: tuple[DamagedError, ...] = ()
+    newest_damage: DamagedError | None = None
 
 
 def find_predecessors(repository: Repository, source: str, *, now: datetime) -> Predecessors:
     """Look around before a run. Undecided writers of other sources stay out of it, except that in single-writer
     mode any living one is in the way (`Predecessors.alive` names them all)."""
-    newest = _newest_of(repository, source)
-    parent, position = (newest.summary, newest.journal_position) if newest else (None, 0)
+    found = _newest_of(repository, source)
+    parent, position = (found.newest.summary, found.newest.journal_position) if found.newest else (None, 0)
     here = this_host()
     # A collection is in the way only where no register decides between the two.
     in_the_way = {Purpose.BACKUP, Purpose.COLLECT} if repository.config.single_writer else {Purpose.BACKUP}
@@ -81,34 +83,62 @@ def find_predecessors(repository: Repository, source: str, *, now: datetime) -> 
         crashed=tuple(crashed),
         alive=tuple(alive),
         unreadable=tuple(unreadable),
+        damaged=tuple(found.damaged),
+        newest_damage=found.newest_damage,
     )
 
 
-def _newest_of(repository: Repository, source: str) -> Committed | None:
+@dataclass(slots=True)
+class _Newest:
+    """The newest readable snapshot of a source, and the damaged outcomes that were met on the way."""
+
+    newest: Committed | None = None
+    damaged: list[DamagedError] = field(default_factory=list)
+    newest_damage: DamagedError | None = None
+
+
+def _newest_of(repository: Repository, source: str) -> _Newest:
     """The newest snapshot of a source: by its head, or else among the newest outcomes of all sources.
 
     How far it looks back is bounded, so that a new source costs the same in an old repository as in a young one;
     the price is that a source which lost its head and was silent for long is read in full once.
     """
-    snapshot = repository.heads.find(source)
-    if snapshot is not None and not repository.graves.is_buried(snapshot):
-        with suppress(DamagedError):
-            found = repository.outcomes.read(snapshot)
-            if isinstance(found, Committed) and found.summary.source == source:
-                return found
-    among = islice(repository.committed(), LOOK_BACK)
-    return next((outcome for outcome in among if outcome.summary.source == source), None)
+    looked = _Newest()
+    head = repository.heads.find(source)
+    if head is not None and not repository.graves.is_buried(head):
+        outcome = _read_or_note(repository, head, looked)
+        if isinstance(outcome, Committed) and outcome.summary.source == source:
+            looked.newest = outcome
+            return looked
+        looked.newest_damage = next(iter(looked.damaged), None)
+    others = set(repository.outcomes.names()) - repository.graves.buried() - {head}
+    for snapshot in islice(sorted(others, reverse=True), LOOK_BACK):
+        outcome = _read_or_note(repository, snapshot, looked)
+        if isinstance(outcome, Committed) and outcome.summary.source == source:
+            looked.newest = outcome
+            break
+    return looked
+
+
+def _read_or_note(repository: Repository, snapshot: SnapshotId, looked: _Newest) -> Outcome | None:
+    """None if it is missing (a collection has cleared it away), or damaged, which is noted."""
+    try:
+        return repository.outcomes.read(snapshot)
+    except DamagedError as error:
+        if not isinstance(error.__cause__, ObjectMissingError):
+            looked.damaged.append(error)
+        return None
 
 
 def undecided_writers(repository: Repository) -> tuple[list[WriterRecord], list[DamagedError]]:
     """Records of all writers without an outcome, ascending, and those that are damaged. One that vanishes
     meanwhile has just been decided."""
     records, unreadable = [], []
-    writers = set(repository.writers.names())
+    writers = dict(repository.writers.listed())
     decided = set(repository.outcomes.names(since=min(writers))) if writers else set()
-    for snapshot in sorted(writers - decided):
+    for snapshot in sorted(set(writers) - decided):
         try:
-            records.append(repository.writers.read(snapshot))
+            records.append(replace(repository.writers.read(snapshot), written_at=writers[snapshot]))
         except DamagedError as error:
             if not isinstance(error.__cause__, ObjectMissingError):
                 unreadable.append(error)
@@ -188,7 +218,8 @@ class Run:
             raise
         run = cls(repository, record, predecessors.parent_journal_position, level=level, clock=clock)
         run._locks_began = locks_began
-        run._notes += [f"passed over: {error.message}" for error in predecessors.unreadable]
+        passed_over = (*predecessors.unreadable, *predecessors.damaged)
+        run._notes += [f"passed over: {error.message}" for error in passed_over]
         return run
 
     def __enter__(self) -> Run:
@@ -229,25 +260,30 @@ class Run:
             raise
 
     def adopt(self, crashed: tuple[WriterRecord, ...]) -> LeftBlobs:
-        """Fence the dead runs, and find the chunks that they finished.
+        """Fence the dead runs, and find the chunks that they finished; of runs before those, only what this run
+        announced to rely on, since a collection spares nothing else.
 
         A run that was thought dead but commits first keeps its snapshot; it is not adopted then.
         """
         claims = {}
-        decided = set(self.repository.outcomes.names())
+        announced = set(self.repository.outcomes.names()).intersection(self.record.relies_on)
         for record in crashed:
             reason = f"found dead by run {self.snapshot}, which may reuse its chunks"
             outcome = self.repository.outcomes.abort(record.snapshot, at=self._clock(), reason=reason)
             if not isinstance(outcome, Aborted):
                 continue
-            earlier = [item for item in record.relies_on if item in decided and self._was_aborted(item)]
+            earlier = [item for item in record.relies_on if item in announced and self._was_aborted(item)]
             for snapshot in [*earlier, record.snapshot]:
                 if self.without_tombstone(snapshot):
                     claims.update(find_left_blobs(self.repository.storage, snapshot))
         return LeftBlobs(claims)
 
     def _was_aborted(self, snapshot: SnapshotId) -> bool:
-        return isinstance(self.repository.outcomes.read(snapshot), Aborted)
+        """Not if its outcome cannot be read: what it left is not adopted then."""
+        try:
+            return isinstance(self.repository.outcomes.read(snapshot), Aborted)
+        except DamagedError:
+            return False
 
     def table_writer(self) -> BlobWriter:
         """For table manifests and lists of large objects."""

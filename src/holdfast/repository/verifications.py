@@ -63,10 +63,10 @@ def read_verification(repository: Repository, record: str) -> Verification:
 def latest_verdicts(
     repository: Repository, snapshots: Iterable[SnapshotId]
 ) -> tuple[dict[SnapshotId, Verification], list[DamagedError]]:
-    """The newest record that speaks of each snapshot, and records that cannot be read.
+    """The record on which each snapshot's verdict rests, and records that cannot be read.
 
-    A record says the level that was reached; a newer check at a lower level does not hide a higher one unless
-    it failed.
+    That is the newest at the highest level since the last failure. A failure stands until a check at its level,
+    or a higher one, passes: a lower one does not look where the damage is.
     """
     wanted = set(snapshots)
     verdicts: dict[SnapshotId, Verification] = {}
@@ -79,16 +79,21 @@ def latest_verdicts(
             damaged.append(error)
             continue
         for snapshot in found.failed:
-            if snapshot in wanted:
+            before = verdicts.get(snapshot)
+            if snapshot in wanted and (snapshot not in _failed(before) or _reaches(found, before)):
                 verdicts[snapshot] = found
         for snapshot in found.passed:
-            if snapshot in wanted and _outranks(found, verdicts.get(snapshot), snapshot):
+            if snapshot in wanted and _reaches(found, verdicts.get(snapshot)):
                 verdicts[snapshot] = found
     return verdicts, damaged
 
 
-def _outranks(found: Verification, before: Verification | None, snapshot: SnapshotId) -> bool:
-    return before is None or snapshot in before.failed or found.level >= before.level
+def _failed(before: Verification | None) -> tuple[SnapshotId, ...]:
+    return () if before is None else before.failed
+
+
+def _reaches(found: Verification, before: Verification | None) -> bool:
+    return before is None or found.level >= before.level
 
 
 def _decode(document: Any) -> Verification:

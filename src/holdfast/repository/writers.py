@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from holdfast.storage import Storage
 
 HEARTBEAT_SECONDS = 60
 SILENT_AFTER = timedelta(minutes=15)
+PROC = Path("/proc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,7 @@ class WriterRecord:
     """`relies_on` are the snapshots (parents and adopted runs) whose chunks this run may reuse, or reads.
 
     `copy_of`: this run brings in a copy of the snapshot that has that id where it was taken; None for all else.
+    `written_at`: when the record was written last, by the storage's clock; no part of it, None if nobody asked.
     """
 
     snapshot: SnapshotId
@@ -64,20 +66,39 @@ class WriterRecord:
     finished: bool = False
     purpose: Purpose = Purpose.BACKUP
     copy_of: SnapshotId | None = None
+    written_at: datetime | None = field(default=None, compare=False)
 
 
 def this_host() -> Host:
     pid = os.getpid()
-    return Host(name=socket.gethostname(), boot=_boot_id(), pid=pid, process_started=_process_started(pid))
+    started = _process_started(pid) or ""
+    return Host(name=socket.gethostname(), boot=_boot_id(), pid=pid, process_started=started)
 
 
 def is_dead(record: WriterRecord, *, now: datetime, here: Host) -> bool:
-    """Whether the writer is surely gone (same boot of this machine, no such process), or has been silent for
-    long. A silent one may only sleep: it is fenced by its outcome before anyone acts on this."""
-    same_boot = bool(here.boot) and (record.host.name, record.host.boot) == (here.name, here.boot)
-    if same_boot:
-        return _process_started(record.host.pid) != record.host.process_started
-    return now - record.heartbeat_at > SILENT_AFTER
+    """Whether the writer is surely gone, or has been silent for long. A silent one may only sleep: it is fenced
+    by its outcome before anyone acts on this."""
+    gone = is_surely_gone(record, here=here)
+    return now - last_heard(record, now=now) > SILENT_AFTER if gone is None else gone
+
+
+def is_surely_gone(record: WriterRecord, *, here: Host) -> bool | None:
+    """Whether the writer's process has ended, or lives; None where that cannot be told: on another machine, or
+    after another boot, or where other users' processes are hidden (proc(5), hidepid)."""
+    if not here.boot or (record.host.name, record.host.boot) != (here.name, here.boot):
+        return None
+    started = _process_started(record.host.pid)
+    if started is not None:
+        return started != record.host.process_started
+    return None if _exists(record.host.pid) else True
+
+
+def last_heard(record: WriterRecord, *, now: datetime) -> datetime:
+    """When the writer last showed that it lives: by its own word, unless that lies so far ahead that its clock
+    was wrong; then by the clock of the storage."""
+    if record.written_at is not None and record.heartbeat_at - now > SILENT_AFTER:
+        return record.written_at
+    return record.heartbeat_at
 
 
 class Writers:
@@ -110,9 +131,13 @@ class Writers:
         return record
 
     def names(self) -> Iterator[SnapshotId]:
+        yield from (snapshot for snapshot, _ in self.listed())
+
+    def listed(self) -> Iterator[tuple[SnapshotId, datetime]]:
+        """Who has a record, and when it was written last by the storage's clock."""
         for info in self._storage.list(layout.WRITERS):
             with suppress(ValueError):
-                yield layout.snapshot_in(info.name)
+                yield layout.snapshot_in(info.name), info.modified_at
 
     def _seal(self, record: WriterRecord) -> bytes:
         document = {
@@ -165,14 +190,26 @@ def _boot_id() -> str:
     return ""
 
 
-def _process_started(pid: int) -> str:
-    """The start time of a process in clock ticks since boot (proc(5), field 22), or "" if there is none.
+def _process_started(pid: int) -> str | None:
+    """The start time of a process in clock ticks since boot (proc(5), field 22); "" if it has ended; None if
+    nothing can be read of it, since there is none, or it is hidden.
 
     Two processes that get the same pid one after the other differ in it.
     """
     with suppress(OSError, IndexError):
-        text = Path(f"/proc/{pid}/stat").read_text()
+        text = (PROC / str(pid) / "stat").read_text()
         fields = text[text.rindex(")") + 2 :].split()
         # A zombie (state Z) has ended; only its parent has not looked yet.
         return "" if fields[0] == "Z" else fields[19]
-    return ""
+    return None
+
+
+def _exists(pid: int) -> bool:
+    """Whether there is such a process, also one that is hidden: signals are refused to it, not lost."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -16,7 +16,7 @@ from holdfast.domain.events import Listener, Noticed, ignore
 from holdfast.domain.ids import RANDOM_BYTES, SnapshotId, make_snapshot_id
 from holdfast.domain.manifest import SnapshotState, SnapshotSummary
 from holdfast.repository.repo import Repository
-from holdfast.repository.run import Run
+from holdfast.repository.run import Predecessors, Run
 from holdfast.workflows.parent import Parent, load_parent
 from holdfast.workflows.reports import BackupReport
 from holdfast.workflows.taking import (
@@ -85,7 +85,7 @@ def backup(
                 left = run.adopt(predecessors.crashed)
                 if len(left):
                     listener(Noticed(message=f"an earlier run died; {len(left)} of its chunks may be reused"))
-                parent = _parent_of(run, predecessors.parent, options, listener)
+                parent = _parent_of(run, predecessors, options, listener)
                 taking = take(
                     TakingOrder(
                         source=source,
@@ -116,10 +116,16 @@ def backup(
     )
 
 
-def _parent_of(
-    run: Run, newest: SnapshotSummary | None, options: BackupOptions, listener: Listener
-) -> Parent:
-    """The newest snapshot, as far as its blobs may be reused."""
+def _parent_of(run: Run, predecessors: Predecessors, options: BackupOptions, listener: Listener) -> Parent:
+    """The newest snapshot, as far as its blobs may be reused. Damage of it raises `DamagedError`: it must be heard
+    of, and only a run with `full` goes on."""
+    newest, damage = predecessors.parent, predecessors.newest_damage
+    if damage is not None and not options.full:
+        raise DamagedError(
+            f"the newest snapshot of {run.record.source} cannot be built on: {damage.message}",
+            object_name=damage.object_name,
+            hint="run holdfast verify --level 0; backup --full goes on without that snapshot",
+        ) from damage
     if newest is None or not run.still_stands(newest.snapshot):
         return Parent()
     try:

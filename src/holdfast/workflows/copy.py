@@ -39,6 +39,7 @@ from holdfast.workflows.replicate import (
     damage_at,
     replicate,
 )
+from holdfast.workflows.settling import Undecided
 
 Clock = Callable[[], datetime]
 
@@ -123,8 +124,9 @@ class _Copying:
                 f"{errand.name} is the repository that the copies come from",
                 hint="name another repository to copy to",
             )
+        undecided = Undecided.of(self._source)  # before the outcomes: what is committed between is in either
         here, there = Holdings.of(self._source), Holdings.of(destination)
-        plan = plan_copies(here, there, errand.selection)
+        plan = plan_copies(here, there, errand.selection, undecided=undecided)
         for snapshot, error in here.unreadable.items():
             self._fail(errand, snapshot, None, damage_at(self._source, error))
         for error in there.unreadable.values():  # if it was a copy, it is lacking now, and sent again
@@ -137,7 +139,12 @@ class _Copying:
         ]
         if not plan.orders:
             return
-        pinned = [order.summary.snapshot for order in plan.orders]
+        bases = (find_base(here, there, order.summary) for order in plan.orders)
+        wanted = (
+            *(order.summary.snapshot for order in plan.orders),
+            *(base.source.snapshot for base in bases if base is not None),
+        )
+        pinned = tuple(dict.fromkeys(wanted))
         done: list[tuple[Order, Replica]] = []
         try:
             with reading(self._source, pinned, purpose=Purpose.COPY, clock=self._clock) as pin:
@@ -166,6 +173,7 @@ class _Copying:
             try:
                 replica = self._send(destination, order, here, there)
             except CopiedMeanwhileError as error:
+                order.arrived()
                 self._present(errand, order.summary, error.copy)
             except InterruptedRunError:
                 raise
@@ -175,6 +183,7 @@ class _Copying:
                     stopped = error
             else:
                 done.append((order, replica))
+                order.arrived()
                 there.add(replica.summary)
                 self._copied(errand, order, replica, time.monotonic() - began)
 
@@ -191,7 +200,7 @@ class _Copying:
             destination,
             base=find_base(here, there, order.summary),
             options=self._options,
-            settled=order.settled,
+            settled=order.settled(),
             look_again=look_again,
             listener=self._listener,
             interrupted=self._interrupted,

@@ -1,22 +1,23 @@
 """What to copy: which snapshots a destination lacks, in which order they go there, and what is left for later.
 
-A destination lacks a snapshot that it neither holds nor ever removed. It is asked for the newest copy of the
-source, which says up to where all was settled when it was made; only what is newer is looked at, so that the cost
-does not grow with the history, and what the destination's own retention let go long ago is not sent again.
+A destination lacks a snapshot that it neither holds nor ever removed. Its copies say up to where all was settled
+when they were made (see settling.py): what its own retention let go long ago is not sent again. Below that only
+snapshots are looked at whose moment is not there, so that the cost does not grow with what both hold.
 
 The newest one goes first, since it is the one a disaster asks for; then the gap is filled from its old end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from holdfast.domain.errors import UsageError
 from holdfast.domain.ids import SnapshotId
-from holdfast.domain.manifest import SnapshotSummary
+from holdfast.domain.manifest import Origin, SnapshotSummary
 from holdfast.repository.copies import Holdings, origin_of
 from holdfast.workflows.listing import is_safety
+from holdfast.workflows.settling import Ledger, Undecided
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +38,20 @@ class CopySelection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """One snapshot to be copied; `settled` as `Origin` has it."""
+    """One snapshot to be copied; `original` is its id where it was taken."""
 
     summary: SnapshotSummary
-    settled: SnapshotId | None
+    original: SnapshotId
+    ledger: Ledger
+    passing_over: bool = False
+
+    def settled(self) -> SnapshotId | None:
+        """What its copy is to say in `Origin`, if it is sent now."""
+        return self.ledger.settled_with(self.original, passing_over=self.passing_over)
+
+    def arrived(self) -> None:
+        """It is there: the next one of the same run may say so."""
+        self.ledger.arrived(self.original)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +71,18 @@ class CopyPlan:
     lacking: tuple[Lacking, ...]
 
 
-def plan_copies(here: Holdings, there: Holdings, selection: CopySelection) -> CopyPlan:
-    """Reads outcomes and nothing else. Raises `UsageError` for a named snapshot that is not here."""
+def plan_copies(
+    here: Holdings, there: Holdings, selection: CopySelection, *, undecided: Undecided
+) -> CopyPlan:
+    """Reads outcomes and nothing else. Raises `UsageError` for a named snapshot or source that is not here."""
+    ledgers = _Ledgers(here, there, undecided)
     if selection.snapshots:
-        return _plan_named(here, there, selection.snapshots)
+        return _plan_named(ledgers, selection.snapshots)
     orders: list[Order] = []
     lacking: list[Lacking] = []
     sources = [selection.source] if selection.source is not None else _sources(here)
     for source in sources:
-        mine, left = _plan_source(here, there, source, selection)
+        mine, left = _plan_source(ledgers, source, selection)
         orders += mine
         if left:
             lacking.append(Lacking(source=source, snapshots=left))
@@ -81,23 +95,27 @@ def _sources(here: Holdings) -> list[str]:
     return sorted(source for source in found if not is_safety(source))
 
 
-def _plan_source(
-    here: Holdings, there: Holdings, source: str, selection: CopySelection
-) -> tuple[list[Order], int]:
-    gap = _Gap.of(here, there, source, everything=selection.everything or selection.since is not None)
+def _plan_source(ledgers: _Ledgers, source: str, selection: CopySelection) -> tuple[list[Order], int]:
+    gap = _Gap.of(ledgers, source, everything=selection.everything or selection.since is not None)
+    if not gap.known and not ledgers.here.unreadable:
+        raise UsageError(
+            f"there is no snapshot of {source!r} here",
+            hint=f"snapshots are of: {', '.join(_sources(ledgers.here)) or 'no source yet'}",
+        )
     chosen = [
         summary for summary in gap.lacking if selection.since is None or summary.taken_at >= selection.since
     ]
     if selection.newest_only:
         newest = [summary for summary in chosen if summary.snapshot == gap.newest]
-        return [Order(summary=summary, settled=gap.origin(summary)) for summary in newest], 0
+        return [gap.order(summary, passing_over=True) for summary in newest], 0
     if chosen and chosen[-1].snapshot == gap.newest:
         chosen = [chosen[-1], *chosen[:-1]]
-    orders = [Order(summary=summary, settled=gap.settled_by(summary)) for summary in chosen]
+    orders = [gap.order(summary) for summary in chosen]
     return orders, sum(summary not in chosen for summary in gap.lacking)
 
 
-def _plan_named(here: Holdings, there: Holdings, snapshots: tuple[SnapshotId, ...]) -> CopyPlan:
+def _plan_named(ledgers: _Ledgers, snapshots: tuple[SnapshotId, ...]) -> CopyPlan:
+    here, there = ledgers.here, ledgers.there
     orders: list[Order] = []
     present: list[tuple[SnapshotSummary, SnapshotSummary]] = []
     gaps: dict[str, _Gap] = {}
@@ -109,8 +127,8 @@ def _plan_named(here: Holdings, there: Holdings, snapshots: tuple[SnapshotId, ..
             continue
         gap = gaps.get(summary.source)
         if gap is None:
-            gap = gaps[summary.source] = _Gap.of(here, there, summary.source, everything=False)
-        orders.append(Order(summary=summary, settled=gap.settled_by(summary)))
+            gap = gaps[summary.source] = _Gap.of(ledgers, summary.source, everything=False)
+        orders.append(gap.order(summary))
     named = set(snapshots)
     lacking = (
         Lacking(source=source, snapshots=sum(summary.snapshot not in named for summary in gap.lacking))
@@ -125,49 +143,60 @@ def _plan_named(here: Holdings, there: Holdings, snapshots: tuple[SnapshotId, ..
 
 @dataclass(frozen=True, slots=True)
 class _Gap:
-    """What a destination lacks of one source above `floor`, ascending; `newest` is the newest here of all."""
+    """What a destination lacks of one source, ascending; `newest` is the newest here of all. `known`: whether
+    anything of that source was ever here."""
 
-    here: Holdings
     lacking: tuple[SnapshotSummary, ...]
     newest: SnapshotId | None
-    floor: SnapshotId | None
+    known: bool
+    ledgers: _Ledgers
 
     @classmethod
-    def of(cls, here: Holdings, there: Holdings, source: str, *, everything: bool) -> _Gap:
-        floor = _floor(there, source)
+    def of(cls, ledgers: _Ledgers, source: str, *, everything: bool) -> _Gap:
+        here, there = ledgers.here, ledgers.there
         lacking: list[SnapshotSummary] = []
         newest: SnapshotId | None = None
-        for summary in _standing(here, source):
-            newest = newest or summary.snapshot
-            origin = origin_of(here.repository, summary)
-            if not everything and floor is not None and origin.snapshot <= floor:
-                break
-            if there.find(origin) is None:
-                lacking.append(summary)
-        return cls(here, tuple(reversed(lacking)), newest, floor)
+        known = below = False
+        for moment in sorted(here.moments(), reverse=True):
+            if below and here.count(moment) <= there.count(moment):
+                continue
+            for outcome in here.at(moment):
+                summary = outcome.summary
+                if summary.source != source:
+                    continue
+                known = True
+                origin, ledger = ledgers.entry(summary)
+                is_removed = here.is_removed(summary.snapshot)
+                if not is_removed:
+                    newest = newest or summary.snapshot
+                if not everything and ledger.is_settled(origin.snapshot):
+                    below = True
+                elif there.find(origin) is not None:
+                    ledger.there.add(origin.snapshot)
+                elif is_removed:
+                    ledger.removed.add(origin.snapshot)
+                else:
+                    ledger.lacking.add(origin.snapshot)
+                    lacking.append(summary)
+        return cls(tuple(reversed(lacking)), newest, known, ledgers)
 
-    def origin(self, summary: SnapshotSummary) -> SnapshotId:
-        return origin_of(self.here.repository, summary).snapshot
-
-    def settled_by(self, summary: SnapshotSummary) -> SnapshotId | None:
-        """Up to where all is settled once this one is copied: up to itself if nothing else is lacking below."""
-        others = [item for item in self.lacking if item.snapshot != summary.snapshot]
-        if any(item.snapshot < summary.snapshot for item in others):
-            return self.floor
-        return max(filter(None, (self.floor, self.origin(summary))), default=None)
+    def order(self, summary: SnapshotSummary, *, passing_over: bool = False) -> Order:
+        origin, ledger = self.ledgers.entry(summary)
+        return Order(summary=summary, original=origin.snapshot, ledger=ledger, passing_over=passing_over)
 
 
-def _standing(here: Holdings, source: str) -> Iterator[SnapshotSummary]:
-    """Snapshots of a source that are here and not removed, newest first."""
-    for outcome in here.newest_first():
-        if outcome.summary.source == source and not here.is_removed(outcome.snapshot):
-            yield outcome.summary
+class _Ledgers:
+    """The ledgers of one plan, by source and origin."""
 
+    def __init__(self, here: Holdings, there: Holdings, undecided: Undecided) -> None:
+        self.here = here
+        self.there = there
+        self._undecided = undecided
+        self._made: dict[tuple[str, str], Ledger] = {}
 
-def _floor(there: Holdings, source: str) -> SnapshotId | None:
-    """What the newest copy of the source says, removed or not; None if there is none."""
-    for outcome in there.newest_first():
-        origin = outcome.summary.origin
-        if outcome.summary.source == source and origin is not None:
-            return origin.settled
-    return None
+    def entry(self, summary: SnapshotSummary) -> tuple[Origin, Ledger]:
+        origin = origin_of(self.here.repository, summary)
+        key = summary.source, origin.repository
+        if key not in self._made:
+            self._made[key] = Ledger.of(self.here, self.there, self._undecided, *key)
+        return origin, self._made[key]

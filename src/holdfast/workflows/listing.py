@@ -8,7 +8,7 @@ from itertools import islice
 from holdfast.domain.errors import DamagedError, UsageError
 from holdfast.domain.ids import SnapshotId, pick_snapshot
 from holdfast.domain.manifest import Root, SnapshotSummary
-from holdfast.repository.copies import copy_named
+from holdfast.repository.copies import Holdings, copy_named, moment_part, origin_of
 from holdfast.repository.outcomes import Committed
 from holdfast.repository.repo import Repository
 from holdfast.repository.verifications import Verification, latest_verdicts
@@ -90,12 +90,40 @@ def resolve(repository: Repository, wanted: str, *, source: str | None = None) -
 
 
 def _named(repository: Repository, wanted: str) -> SnapshotId:
+    """A removed snapshot is not meant if the same one stands here under another id, as after a reseal."""
     known = sorted(repository.outcomes.names())
-    if not any(snapshot.startswith(wanted.lower()) for snapshot in known):
+    matches = [snapshot for snapshot in known if snapshot.startswith(wanted.lower())]
+    if not matches:
         copy = copy_named(repository, wanted.lower(), known)
         if copy is not None:
             return copy
+    one_moment = len({moment_part(snapshot) for snapshot in matches}) == 1
+    if one_moment and (len(matches) > 1 or repository.graves.is_buried(matches[0])):
+        holdings = Holdings.of(repository)
+        meant = {_standing_for(holdings, snapshot) for snapshot in matches}
+        if len(meant) == 1:
+            return meant.pop()
     return pick_snapshot(wanted, known)
+
+
+def _standing_for(holdings: Holdings, snapshot: SnapshotId) -> SnapshotId:
+    """The same snapshot under the id under which it was not removed; if there is none, the one asked for."""
+    if not holdings.is_removed(snapshot):
+        return snapshot
+    outcome = holdings.repository.outcomes.read(snapshot)
+    if not isinstance(outcome, Committed):
+        return snapshot
+    found = holdings.find(origin_of(holdings.repository, outcome.summary))
+    return snapshot if found is None or holdings.is_removed(found.snapshot) else found.snapshot
+
+
+def resolve_removed(repository: Repository, wanted: str) -> SnapshotId:
+    """The removed snapshot that `wanted` names, a full id or a prefix that no other removed one shares; without
+    one, what `resolve` says."""
+    removed = sorted(repository.graves.buried())
+    if not any(snapshot.startswith(wanted.lower()) for snapshot in removed):
+        return resolve(repository, wanted)
+    return pick_snapshot(wanted, removed)
 
 
 def is_safety(source: str) -> bool:

@@ -34,6 +34,7 @@ def bury(
     """Remove these snapshots, each for its reason. One that is removed already keeps its tombstone.
 
     Raises `RefusedError` if a hold names one and `UsageError` if one was never committed; nothing is removed then.
+    A hold that comes at the same time brings its snapshots back, which is a `RefusedError` as well.
     """
     at = clock()
     holding = held(repository, at)
@@ -46,9 +47,30 @@ def bury(
         _require_committed(repository, snapshot)
     if reasons:
         repository.journal.append("buried", {"snapshots": sorted(reasons), "by": by}, at=at)
-    return tuple(
+    buried = tuple(
         repository.graves.bury(snapshot, at=at, by=by, reason=reason) for snapshot, reason in reasons.items()
     )
+    _yield_to_holds(repository, buried, clock=clock)
+    return buried
+
+
+def _yield_to_holds(repository: Repository, buried: Sequence[Tombstone], *, clock: Clock) -> None:
+    """Look at the holds again once the tombstones are there: one that was placed since the first look may have
+    found none to call off. Raises `RefusedError` if there is such a hold."""
+    at = clock()
+    late = held(repository, at) if buried else {}
+    kept = [tombstone for tombstone in buried if tombstone.snapshot in late]
+    for item in kept:
+        ending = f"hold {late[item.snapshot][0].hold}"
+        _call_off(repository, item.snapshot, item.round, Ending.HELD, by=ending, at=at)
+    for item in kept:
+        hold = late[item.snapshot][0]
+        others = len(buried) - len(kept)
+        raise RefusedError(
+            f"snapshot {item.snapshot} came under the hold {hold.hold} of {hold.by} meanwhile: {hold.why}"
+            + (f"; {others} others are removed" if others else ""),
+            hint=f"leave it, or end the hold with holdfast hold release {hold.hold}",
+        )
 
 
 def undelete(repository: Repository, snapshots: Sequence[SnapshotId], *, by: str, clock: Clock) -> None:

@@ -12,21 +12,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from holdfast.domain.errors import DamagedError, RefusedError
+from holdfast.domain.errors import DamagedError, ObjectMissingError, RefusedError
 from holdfast.domain.events import Listener, ignore
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import SnapshotSummary
+from holdfast.repository import layout
 from holdfast.repository.copies import Base, origin_of
 from holdfast.repository.exposure import Exposures, measure_exposure
 from holdfast.repository.outcomes import Committed
 from holdfast.repository.repo import Repository
-from holdfast.workflows.removal import bury
+from holdfast.repository.run import undecided_writers
+from holdfast.repository.seal import HEADER_BYTES, read_header
+from holdfast.repository.writers import Purpose
+from holdfast.workflows.removal import add_hold, bury, list_holds
 from holdfast.workflows.replicate import ReplicateOptions, replicate
 
 REASON = "sealed anew after a compromise, as {copy}"
+HELD_TOO = "{why} (hold {hold} of {original}, of which this is a copy)"
 
 Clock = Callable[[], datetime]
 
@@ -41,12 +47,15 @@ class Resealed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResealReport:
-    """`kept` are originals that stay although they have a copy, with the reason: a hold; `failed` those that could
-    not be copied. `exposures`: what each epoch's keys open now; removed snapshots until they are collected."""
+    """`kept` are originals that stay although they have a copy, with the reason: a hold, which stands over the
+    copy, too; `failed` those that could not be copied. `still_writing`: undecided ones that began with the old
+    keys and may yet be committed. `exposures`: what each epoch's keys open now; removed snapshots until they are
+    collected."""
 
     resealed: tuple[Resealed, ...]
     kept: tuple[tuple[SnapshotId, str], ...]
     failed: tuple[tuple[SnapshotId, str], ...]
+    still_writing: tuple[SnapshotId, ...]
     bytes_stored: int
     exposures: Exposures
 
@@ -61,17 +70,21 @@ def reseal(
     interrupted: threading.Event | None = None,
 ) -> ResealReport:
     """Copy every snapshot of before the compromise, oldest first, each on top of the one before."""
-    everything = sorted(repository.committed(), key=lambda outcome: outcome.snapshot)
-    old = [item for item in everything if not repository.has_current_identities(item.summary)]
-    olds = {item.snapshot for item in old}
-    copies = {
-        _origin(repository, item.summary): item
-        for item in everything
-        if item.snapshot not in olds and item.summary.origin is not None
-    }
+    old: list[Committed] = []
+    copies: dict[tuple[str, SnapshotId], Committed] = {}
     resealed: list[Resealed] = []
     kept: list[tuple[SnapshotId, str]] = []
     failed: list[tuple[SnapshotId, str]] = []
+    for outcome in sorted(repository.committed(), key=lambda item: item.snapshot):
+        try:
+            is_current = repository.has_current_identities(outcome.summary)
+        except DamagedError as error:
+            failed.append((outcome.snapshot, error.message))
+            continue
+        if not is_current:
+            old.append(outcome)
+        elif outcome.summary.origin is not None:
+            copies[_origin(repository, outcome.summary)] = outcome
     bases: dict[str, Base] = {}
     stored = 0
     for outcome in old:
@@ -85,6 +98,7 @@ def reseal(
                     repository,
                     base=bases.get(summary.source),
                     options=options or ReplicateOptions(),
+                    settled=None if summary.origin is None else summary.origin.settled,
                     listener=listener,
                     interrupted=interrupted,
                     clock=clock,
@@ -104,13 +118,39 @@ def reseal(
             bury(repository, {summary.snapshot: REASON.format(copy=copy.snapshot)}, by=by, clock=clock)
         except RefusedError as error:
             kept.append((summary.snapshot, error.message))
+            _hold_copy(repository, summary.snapshot, copy.snapshot, clock=clock)
     return ResealReport(
         resealed=tuple(resealed),
         kept=tuple(kept),
         failed=tuple(failed),
+        still_writing=_still_writing(repository),
         bytes_stored=stored,
         exposures=measure_exposure(repository),
     )
+
+
+def _hold_copy(repository: Repository, original: SnapshotId, copy: SnapshotId, *, clock: Clock) -> None:
+    """What holds the original holds its copy, too, by a hold of its own; one that was ended stays ended."""
+    every = list_holds(repository)
+    reasons = {hold.why for hold in every if copy in hold.snapshots}
+    now = clock()
+    for hold in every:
+        why = HELD_TOO.format(why=hold.why, hold=hold.hold, original=original)
+        if original in hold.snapshots and hold.stands(now) and why not in reasons:
+            add_hold(repository, [copy], by=hold.by, why=why, until=hold.until, clock=clock)
+
+
+def _still_writing(repository: Repository) -> tuple[SnapshotId, ...]:
+    """Undecided snapshots that are written with the old keys, or whose records cannot be read."""
+    records, damaged = undecided_writers(repository)
+    found = [layout.snapshot_in(error.object_name) for error in damaged]
+    for record in records:
+        if record.purpose is Purpose.BACKUP and not record.finished:
+            with suppress(ObjectMissingError):  # decided meanwhile
+                data = repository.storage.get(layout.writer(record.snapshot), length=HEADER_BYTES)
+                if not repository.keyring.shares_identities(read_header(data).epoch):
+                    found.append(record.snapshot)
+    return tuple(sorted(found))
 
 
 def _origin(repository: Repository, summary: SnapshotSummary) -> tuple[str, SnapshotId]:

@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -95,7 +95,14 @@ def restore(
     with pins.reading(repository, [snapshot], purpose=Purpose.RESTORE, clock=clock) as pin:
         if pin.warning is not None:
             listener(Noticed(message=pin.warning))
-        return _restore(repository, snapshot, address, options, listener, interrupted, clock)
+        try:
+            report = _restore(repository, snapshot, address, options, listener, interrupted, clock)
+        except DamagedError:
+            # What is missing may have been collected while nothing kept it.
+            if pin.warning is not None:
+                listener(Noticed(message=pin.warning))
+            raise
+        return report if pin.warning is None else replace(report, warnings=(*report.warnings, pin.warning))
 
 
 def _restore(
@@ -115,7 +122,7 @@ def _restore(
         archive = Path(folder) / "definitions.dump"
         archive.write_bytes(repository.archive(reading.root))
         plan = _make_plan(reading, archive, options)
-        reading.require_objects()
+        reading.require_objects(large_objects=bool(plan.large_objects) and not options.schema_only)
         target = Target(address)
         safety = _make_room(repository, reading.root, target, address, options, listener, stop, clock)
         rebuilt = Rebuild(
@@ -232,10 +239,12 @@ class _Snapshot:
         tables = {entry.name: (entry, by_ref[entry.manifest]) for entry in root.tables}
         return cls(repository, root, tables)
 
-    def require_objects(self) -> None:
-        """One listing: every object that rows will be read from is there, with its size. Before the target is
-        touched, and above all before anything in it is dropped."""
+    def require_objects(self, *, large_objects: bool) -> None:
+        """One listing: every object that rows, or large objects, will be read from is there, with its size. Before
+        the target is touched, and above all before anything in it is dropped."""
         blobs = [chunk.blob for _, manifest in self.tables.values() for chunk in manifest.chunks()]
+        if large_objects:
+            blobs += (piece for item in self.repository.large_objects(self.root) for piece in item.pieces)
         sizes = list_sizes(self.repository.storage, {layout.snapshot_in(blob.object_name) for blob in blobs})
         for blob in blobs:
             if not is_present(blob, sizes):

@@ -23,6 +23,7 @@ from holdfast.repository.collecting.sweep import DELETERS, Later
 from holdfast.repository.outcomes import Aborted, Committed
 from holdfast.repository.repo import Repository
 from holdfast.repository.verifications import latest_verdicts
+from holdfast.repository.writers import is_surely_gone, this_host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,7 @@ def clear_registers(
     with ThreadPoolExecutor(DELETERS, thread_name_prefix="holdfast-sweep") as pool:
         cleared = list(pool.map(clear, clearances))
     _clear_strays(repository, survey, later)
+    _retire_dead(repository, survey, rules, at=at)
     _forget_holds(repository, survey, gone)
     return tuple(item.snapshot for item, done in zip(clearances, cleared, strict=True) if done)
 
@@ -107,6 +109,17 @@ def _clear_strays(repository: Repository, survey: Survey, later: Later) -> None:
     for snapshot, record in survey.records.items():
         if isinstance(survey.outcomes[snapshot], Committed) and record is not None and record.finished:
             _delete(repository, layout.writer(snapshot), later)
+
+
+def _retire_dead(repository: Repository, survey: Survey, rules: CollectionRules, *, at: datetime) -> None:
+    """Strike off writers that committed and were killed before they could do so themselves. Only those whose
+    process has surely ended: one that is merely silent may sleep. The next collection clears their outcomes."""
+    here = this_host()
+    for snapshot, record in survey.records.items():
+        if record is None or record.finished or not isinstance(survey.outcomes[snapshot], Committed):
+            continue
+        if is_surely_gone(record, here=here) and at - record.heartbeat_at > rules.silence:
+            repository.writers.retire(record, now=at)
 
 
 def _superseded(

@@ -3,16 +3,17 @@ adopted: given up by a tombstone, like any snapshot."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from holdfast.domain.errors import DamagedError, ObjectMissingError
 from holdfast.domain.ids import SnapshotId
 from holdfast.repository import layout
 from holdfast.repository.collecting.rules import CollectionRules
-from holdfast.repository.collecting.survey import Survey
+from holdfast.repository.collecting.survey import Survey, list_by_id
 from holdfast.repository.outcomes import Aborted
 from holdfast.repository.repo import Repository
-from holdfast.repository.writers import Purpose, WriterRecord, is_dead, this_host
+from holdfast.repository.writers import Purpose, WriterRecord, is_dead, last_heard, this_host
 
 BY = "collection"
 
@@ -22,12 +23,11 @@ def fence_silent(repository: Repository, rules: CollectionRules, *, now: datetim
     the race for its outcome, and says so."""
     fenced = []
     decided = set(repository.outcomes.names())
-    for info in list(repository.storage.list(layout.WRITERS)):
-        snapshot = layout.snapshot_in(info.name)
+    for snapshot, info in list_by_id(repository, layout.WRITERS).items():
         if snapshot in decided:
             continue
         try:
-            record = repository.writers.read(snapshot)
+            record = replace(repository.writers.read(snapshot), written_at=info.modified_at)
         except DamagedError as error:
             if isinstance(error.__cause__, ObjectMissingError):
                 continue
@@ -41,7 +41,7 @@ def fence_silent(repository: Repository, rules: CollectionRules, *, now: datetim
             if record.purpose is not Purpose.BACKUP:
                 repository.writers.retire(record, now=now)
                 continue
-            reason = f"silent since {record.heartbeat_at:%Y-%m-%d %H:%M} UTC"
+            reason = f"silent since {last_heard(record, now=now):%Y-%m-%d %H:%M} UTC"
         outcome = repository.outcomes.abort(snapshot, at=now, reason=f"fenced by a collection: {reason}")
         if isinstance(outcome, Aborted):
             fenced.append(snapshot)
@@ -51,7 +51,7 @@ def fence_silent(repository: Repository, rules: CollectionRules, *, now: datetim
 def is_gone(record: WriterRecord, rules: CollectionRules, *, now: datetime) -> bool:
     """Whether a writer has ended or died, and nobody has adopted it for long."""
     ended = record.finished or is_dead(record, now=now, here=this_host())
-    return ended and now - record.heartbeat_at > rules.silence
+    return ended and now - last_heard(record, now=now) > rules.silence
 
 
 def give_up_leftovers(

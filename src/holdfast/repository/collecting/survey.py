@@ -27,6 +27,7 @@ from holdfast.repository.holds import Hold
 from holdfast.repository.outcomes import Committed, Outcome
 from holdfast.repository.repo import Repository
 from holdfast.repository.writers import WriterRecord
+from holdfast.storage import ObjectInfo
 from holdfast.storage.probe import PROBE_PREFIX
 
 T = TypeVar("T")
@@ -101,8 +102,8 @@ def take_survey(repository: Repository, *, clock: Callable[[], datetime]) -> Sur
     told = _read_journal(repository, plans)
     rounds = list(repository.graves.rounds())
     # Read before the outcomes are listed: a record that is gone by then was decided, and its outcome is there.
-    writers = _read_many(lambda item: _writer(repository, item), _ids(repository, layout.WRITERS))
-    found = _read_many(lambda item: _outcome(repository, item), _ids(repository, layout.OUTCOMES))
+    writers = _read_many(lambda item: _writer(repository, item), list_by_id(repository, layout.WRITERS))
+    found = _read_many(lambda item: _outcome(repository, item), list_by_id(repository, layout.OUTCOMES))
     outcomes = {snapshot: outcome for snapshot, outcome in found.items() if outcome is not None}
     undecided, records = _split(writers, outcomes)
     fates = set(repository.graves.fates())
@@ -132,7 +133,7 @@ def take_survey(repository: Repository, *, clock: Callable[[], datetime]) -> Sur
         holds=holds,
         references=references,
         objects=objects,
-        writers=frozenset(_ids(repository, layout.WRITERS)) | frozenset(writers),
+        writers=frozenset(list_by_id(repository, layout.WRITERS)) | frozenset(writers),
         unknown=tuple(_unknown(repository)),
     )
 
@@ -264,12 +265,12 @@ def _split(
     return undecided, decided
 
 
-def _ids(repository: Repository, prefix: str) -> list[SnapshotId]:
-    """The ids that name the objects below a prefix; `DamagedError` for any other name there."""
-    found = []
+def list_by_id(repository: Repository, prefix: str) -> dict[SnapshotId, ObjectInfo]:
+    """The objects below a prefix, by the ids that name them; `DamagedError` for any other name there."""
+    found = {}
     for info in repository.storage.list(prefix):
         try:
-            found.append(parse_snapshot_id(info.name.removeprefix(prefix)))
+            found[parse_snapshot_id(info.name.removeprefix(prefix))] = info
         except ValueError as error:
             raise DamagedError(
                 f"object {info.name} has no name that belongs there",
