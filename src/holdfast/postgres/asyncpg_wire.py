@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import asyncpg
@@ -17,7 +17,7 @@ from holdfast.domain.tables import QualifiedName
 from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.dial import keywords_for
 from holdfast.postgres.failures import refusal, translate
-from holdfast.postgres.wire import MESSAGE_BYTES, Sink, aborted, rows_counted
+from holdfast.postgres.wire import Sink, aborted, rows_counted
 
 try:
     from uvloop import new_event_loop
@@ -137,38 +137,6 @@ class AsyncpgWire:
         if remainder:
             raise translate(EOFError("the last row has no end"), self._address, doing=doing)
         return rows
-
-    def copy_in(
-        self,
-        name: QualifiedName,
-        columns: Sequence[str],
-        pieces: Iterable[bytes],
-        *,
-        encoding: str,
-        freeze: bool,
-        doing: str,
-    ) -> int:
-        async def feed() -> AsyncIterator[Any]:
-            try:
-                for piece in pieces:
-                    view = memoryview(piece)
-                    for start in range(0, len(view), MESSAGE_BYTES):
-                        yield view[start : start + MESSAGE_BYTES]
-            except GeneratorExit:
-                raise
-            except BaseException as error:
-                raise _ForeignError(error) from error
-
-        copying = self._open_connection().copy_to_table(
-            name.name,
-            schema_name=name.schema,
-            columns=columns or None,
-            source=feed(),
-            format="text",
-            encoding=encoding,
-            freeze=freeze or None,
-        )
-        return rows_counted(self._run(copying, doing))
 
     def abort(self) -> None:
         self._aborted = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -13,7 +13,7 @@ from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.connection import Connection
 from holdfast.postgres.failures import translate
 from holdfast.postgres.names import literal, qualified, quote
-from holdfast.postgres.wire import MESSAGE_BYTES, Sink, aborted
+from holdfast.postgres.wire import Sink, aborted
 
 _PIECE_BYTES = 256 * 1024
 _CANCEL_SECONDS = 5.0
@@ -66,27 +66,6 @@ class LibpqWire:
                     _give(sink, piece)
             return cursor.rowcount
 
-    def copy_in(
-        self,
-        name: QualifiedName,
-        columns: Sequence[str],
-        pieces: Iterable[bytes],
-        *,
-        encoding: str,
-        freeze: bool,
-        doing: str,
-    ) -> int:
-        listed = f" ({', '.join(map(quote, columns))})" if columns else ""
-        options = f"FORMAT text, ENCODING {literal(encoding)}" + (", FREEZE" if freeze else "")
-        statement = f"COPY {qualified(name)}{listed} FROM STDIN ({options})"
-        with self._translating(doing), self._connection.cursor() as cursor:
-            with cursor.copy(statement) as copy:
-                for piece in _carried(pieces):
-                    view = memoryview(piece)
-                    for start in range(0, len(view), MESSAGE_BYTES):
-                        copy.write(view[start : start + MESSAGE_BYTES])
-            return cursor.rowcount
-
     def abort(self) -> None:
         self._aborted = True
         with contextlib.suppress(psycopg.Error, OSError):
@@ -112,14 +91,5 @@ class LibpqWire:
 def _give(sink: Sink, piece: bytearray) -> None:
     try:
         sink(bytes(piece))
-    except BaseException as error:
-        raise _Stopped(error) from error
-
-
-def _carried(pieces: Iterable[bytes]) -> Iterable[bytes]:
-    try:
-        yield from pieces
-    except GeneratorExit:
-        raise
     except BaseException as error:
         raise _Stopped(error) from error

@@ -7,7 +7,7 @@ called from another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from holdfast.domain.errors import InterruptedRunError
@@ -18,9 +18,6 @@ from holdfast.postgres.dial import needs_libpq
 from holdfast.postgres.failures import translate
 
 Sink = Callable[[bytes], object]
-
-# Some servers count a COPY message's length in 30 bits; and smaller ones keep the server's memory small.
-MESSAGE_BYTES = 1024 * 1024
 
 
 class Wire(Protocol):
@@ -47,19 +44,6 @@ class Wire(Protocol):
     ) -> int:
         """Like `copy_out` for all rows of one table, without its children's: cheaper for the server, which
         plans nothing. `columns` must not be empty."""
-
-    def copy_in(
-        self,
-        name: QualifiedName,
-        columns: Sequence[str],
-        pieces: Iterable[bytes],
-        *,
-        encoding: str,
-        freeze: bool,
-        doing: str,
-    ) -> int:
-        """COPY name FROM STDIN as text. Returns the number of rows that the server counted. What `pieces`
-        raises ends the COPY and is raised."""
 
     def abort(self) -> None:
         """Make the running verb fail soon, and all later ones at once. From any thread; never raises."""
