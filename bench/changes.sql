@@ -23,7 +23,7 @@ UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE random() < 0.01;
 -- others are the last days' orders, the newest users, and a few rows of any age.
 INSERT INTO app.events (user_id, kind, payload, ip, at, score)
 SELECT gen_random_uuid(), (ARRAY['view', 'click', 'buy', 'login'])[1 + i % 4],
-       jsonb_build_object('path', '/p/' || i % 5000, 'ref', md5(random()::text), 'dur', (random() * 1000)::int),
+       jsonb_build_object('path', '/p/' || i % 5000, 'ref', md5(gen_random_uuid()::text), 'dur', (random() * 1000)::int),
        ('10.' || i % 256 || '.' || i / 256 % 256 || '.1')::inet, now(), random()
 FROM generate_series(1, {rows} * 62 / 100) AS i;
 INSERT INTO app.orders (user_id, total, status, notes, created_at, tags)
@@ -31,7 +31,7 @@ SELECT NULL, (random() * 500)::numeric(12, 2), 'new', CASE WHEN i % 3 = 0 THEN r
        now(), ARRAY['t' || i % 10, 'u' || i % 7]
 FROM generate_series(1, {rows} * 12 / 100) AS i;
 INSERT INTO app.users (email, display_name, settings)
-SELECT md5(random()::text) || '@example.com', 'User ' || i, jsonb_build_object('theme', 'dark', 'n', i)
+SELECT gen_random_uuid() || '@example.com', 'User ' || i, jsonb_build_object('theme', 'dark', 'n', i)
 FROM generate_series(1, {rows} / 100) AS i;
 UPDATE app.orders SET status = 'paid'
 WHERE id > (SELECT max(id) - {rows} * 24 / 100 FROM app.orders) AND random() < 0.55;
