@@ -40,9 +40,9 @@ class Peers:
         )
 
     def copy_alone(self, database: str) -> Measured:
-        """What the server alone needs to hand out all rows: `COPY … TO STDOUT` over two connections, thrown away.
+        """About what the server needs to hand out all rows: `COPY … TO STDOUT` over two connections, thrown away.
 
-        No backup that reads by COPY can be faster than this.
+        No strict floor: psql takes every row on its own, and the two halves do not end together.
         """
         psql = shlex.join([str(self.server.tool("psql")), "-qX", "-d", self.server.url(database)])
         halves = (

@@ -41,8 +41,9 @@ from holdfast.domain.tables import Column, QualifiedName, Tier
 from holdfast.repository.collecting.rules import CollectionRules
 from holdfast.repository.config import Config, digest_of
 from holdfast.repository.keyring import Keyring, add_passphrase_slot
+from holdfast.repository.predecessors import find_predecessors
 from holdfast.repository.repo import Repository, create_repository
-from holdfast.repository.run import Run, find_predecessors
+from holdfast.repository.run import Run
 from holdfast.repository.seal import ObjectType
 from holdfast.repository.slots import Argon2
 from holdfast.repository.table_codec import encode_table

@@ -29,8 +29,9 @@ from holdfast.domain.manifest import (
 from holdfast.domain.ranges import PageRange
 from holdfast.domain.tables import Column, QualifiedName, SequenceValue, Tier
 from holdfast.repository.blobs import BlobWriter
+from holdfast.repository.predecessors import find_predecessors
 from holdfast.repository.repo import Repository
-from holdfast.repository.run import Run, find_predecessors
+from holdfast.repository.run import Run
 from holdfast.repository.seal import ObjectType
 from holdfast.repository.table_codec import encode_large_objects, encode_table
 

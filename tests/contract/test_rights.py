@@ -19,8 +19,8 @@ from holdfast.postgres.address import ServerAddress
 from holdfast.repository import layout
 from holdfast.repository.collecting.rules import CollectionRules
 from holdfast.repository.outcomes import Aborted
+from holdfast.repository.predecessors import find_predecessors
 from holdfast.repository.repo import Repository, open_repository
-from holdfast.repository.run import find_predecessors
 from holdfast.repository.seal import ObjectType
 from holdfast.repository.secrets import Secrets
 from holdfast.storage import Storage

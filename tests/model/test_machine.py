@@ -39,10 +39,11 @@ from holdfast.repository.encoding import moment
 from holdfast.repository.graves import Graves
 from holdfast.repository.outcomes import Aborted, Outcomes
 from holdfast.repository.pins import reading
+from holdfast.repository.predecessors import find_predecessors
 from holdfast.repository.repo import Repository
 from holdfast.repository.reuse import is_present, list_sizes
 from holdfast.repository.root_codec import encode_summary
-from holdfast.repository.run import Run, find_predecessors
+from holdfast.repository.run import Run
 from holdfast.repository.seal import ObjectType
 from holdfast.repository.writers import Purpose
 from holdfast.storage.memory import MemoryStorage

@@ -28,9 +28,9 @@ from holdfast.repository.collecting.survey import take_survey
 from holdfast.repository.graves import Ending, Fate
 from holdfast.repository.outcomes import Aborted
 from holdfast.repository.pins import reading
+from holdfast.repository.predecessors import find_predecessors
 from holdfast.repository.repo import Repository
 from holdfast.repository.reuse import thin_packs
-from holdfast.repository.run import find_predecessors
 from holdfast.repository.seal import ObjectType
 from holdfast.repository.writers import Purpose
 from holdfast.storage import Buffer, ObjectInfo, Storage

@@ -26,8 +26,9 @@ from holdfast.repository import layout
 from holdfast.repository.collecting.rules import CollectionRules
 from holdfast.repository.copies import Holdings, find_base, make_copy_id
 from holdfast.repository.outcomes import Committed
+from holdfast.repository.predecessors import find_predecessors
 from holdfast.repository.repo import Repository
-from holdfast.repository.run import Run, find_predecessors
+from holdfast.repository.run import Run
 from holdfast.repository.verifications import latest_verdicts
 from holdfast.storage import Buffer, ObjectInfo, Storage
 from holdfast.storage.memory import MemoryStorage

@@ -11,8 +11,8 @@ from holdfast.repository import layout, segments
 from holdfast.repository.check import Problem
 from holdfast.repository.history import check_history
 from holdfast.repository.journal import Journal
+from holdfast.repository.predecessors import find_predecessors
 from holdfast.repository.repo import Repository
-from holdfast.repository.run import find_predecessors
 from holdfast.storage import Buffer
 from holdfast.storage.memory import MemoryStorage
 from holdfast.storage.wrap import Counted, Through

@@ -13,9 +13,9 @@ from holdfast.domain.errors import DamagedError, FencedError, LockedOutError, Re
 from holdfast.domain.ids import SnapshotId
 from holdfast.repository import layout, writers
 from holdfast.repository.outcomes import Aborted
+from holdfast.repository.predecessors import find_predecessors
 from holdfast.repository.repo import open_repository
 from holdfast.repository.reuse import find_left_blobs, list_sizes
-from holdfast.repository.run import find_predecessors
 from holdfast.repository.seal import ObjectType
 from holdfast.repository.secrets import Secrets
 from holdfast.repository.writers import is_dead, is_surely_gone, this_host

@@ -11,8 +11,8 @@ from holdfast.domain.errors import RefusedError
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import Origin
 from holdfast.repository import layout
+from holdfast.repository.predecessors import undecided_writers
 from holdfast.repository.repo import Repository, open_repository
-from holdfast.repository.run import undecided_writers
 from holdfast.repository.secrets import Secrets
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.listing import resolve, resolve_removed

@@ -16,8 +16,8 @@ from holdfast.domain.errors import DamagedError, ObjectMissingError, UsageError
 from holdfast.domain.ids import SnapshotId, make_snapshot_id, moment_of
 from holdfast.domain.manifest import Origin, SnapshotSummary
 from holdfast.repository.outcomes import Aborted, Committed
+from holdfast.repository.predecessors import undecided_writers
 from holdfast.repository.repo import Repository
-from holdfast.repository.run import undecided_writers
 from holdfast.repository.writers import Purpose, WriterRecord, is_dead, this_host
 
 MOMENT_CHARACTERS = 10  # of an id: 48 bits of milliseconds, and two of padding

@@ -14,8 +14,9 @@ from datetime import datetime
 
 from holdfast.domain.errors import SteppedAsideError
 from holdfast.domain.ids import SnapshotId
+from holdfast.repository.predecessors import undecided_writers
 from holdfast.repository.repo import Repository
-from holdfast.repository.run import Run, is_running_here, undecided_writers
+from holdfast.repository.run import Run, is_running_here
 from holdfast.repository.writers import SILENT_AFTER, Purpose, WriterRecord, is_dead, this_host
 
 Clock = Callable[[], datetime]

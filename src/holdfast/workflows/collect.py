@@ -32,8 +32,8 @@ from holdfast.repository.collecting.rules import CollectionRules
 from holdfast.repository.collecting.survey import Survey, take_survey
 from holdfast.repository.collecting.sweep import Sweep
 from holdfast.repository.pins import reading
+from holdfast.repository.predecessors import undecided_writers
 from holdfast.repository.repo import Repository
-from holdfast.repository.run import undecided_writers
 from holdfast.repository.writers import Purpose, is_dead, this_host
 
 Clock = Callable[[], datetime]

@@ -30,9 +30,10 @@ from holdfast.repository.copies import (
     origin_of,
 )
 from holdfast.repository.packs import PackReader
+from holdfast.repository.predecessors import Predecessors
 from holdfast.repository.repo import Repository
 from holdfast.repository.reuse import LeftBlobs
-from holdfast.repository.run import Predecessors, Run
+from holdfast.repository.run import Run
 from holdfast.repository.seal import ObjectType
 from holdfast.workflows.far_end import FarEnd, Sent
 from holdfast.workflows.parcels import Wanted, cut_tasks, manifest_refs, manifests_of, wanted_of

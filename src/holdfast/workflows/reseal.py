@@ -24,8 +24,8 @@ from holdfast.repository import layout
 from holdfast.repository.copies import Base, origin_of
 from holdfast.repository.exposure import Exposures, measure_exposure
 from holdfast.repository.outcomes import Committed
+from holdfast.repository.predecessors import undecided_writers
 from holdfast.repository.repo import Repository
-from holdfast.repository.run import undecided_writers
 from holdfast.repository.seal import HEADER_BYTES, read_header
 from holdfast.repository.writers import Purpose
 from holdfast.workflows.removal import add_hold, bury, list_holds

@@ -14,8 +14,8 @@ from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import Origin
 from holdfast.repository import layout
 from holdfast.repository.copies import Holdings, moment_part
+from holdfast.repository.predecessors import undecided_writers
 from holdfast.repository.repo import Repository
-from holdfast.repository.run import undecided_writers
 from holdfast.repository.writers import Purpose
 
 

@@ -13,8 +13,9 @@ from holdfast.domain.errors import HoldfastError, InterruptedRunError, OutOfTime
 from holdfast.domain.events import Listener, Noticed
 from holdfast.domain.ids import SnapshotId
 from holdfast.repository.overlap import require_alone, stay_alone
+from holdfast.repository.predecessors import Predecessors, find_predecessors
 from holdfast.repository.repo import Repository
-from holdfast.repository.run import Predecessors, Run, find_predecessors
+from holdfast.repository.run import Run
 
 Clock = Callable[[], datetime]
 
