@@ -46,7 +46,8 @@ client's.
 - After each restore the target's tables, indexes, constraints, policies and rows were counted and compared with
   the source's. `pg_restore` reads the dump of `pg_dump -Fd -j2 -Z1`, and for the tiny tables that of
   `pg_dump -Fd -j2`; its database was created before its time began, Holdfast creates its own within it.
-- `COPY alone` is two `psql` that copy the same rows to nowhere, at the same time: about what the server needs, and psql to take it.
+- `COPY alone` is two `psql` that copy the same rows to nowhere, at the same time: about what the server needs,
+  and psql to take it.
 - MB and GB are powers of ten.
 """
 
