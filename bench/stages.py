@@ -42,7 +42,7 @@ STAGES = (
     ("lock tables, read catalog", "holdfast.postgres.session", "SourceSession.take"),
     ("definitions out (pg_dump)", "holdfast.workflows.taking", "dump_definitions"),
     ("rows out (COPY)", "holdfast.postgres.copy", "RangeReader.read"),
-    ("join rows into chunks", "holdfast.workflows.reading", "_ChunkCollector.take"),
+    ("join rows, cut chunks", "holdfast.workflows.chunking", "ChunkCutter.take"),
     ("identify (BLAKE3)", "holdfast.repository.seal", "Sealer.identify"),
     ("compress (zstd)", "holdfast.repository.seal", "pack"),
     ("encrypt (AES-GCM)", "holdfast.repository.seal", "Sealer.seal"),

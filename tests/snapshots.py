@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -26,7 +27,7 @@ from holdfast.domain.manifest import (
     TableEntry,
     TableManifest,
 )
-from holdfast.domain.ranges import PageRange
+from holdfast.domain.ranges import Cutting, PageRange
 from holdfast.domain.tables import Column, QualifiedName, SequenceValue, Tier
 from holdfast.repository.blobs import BlobWriter
 from holdfast.repository.predecessors import find_predecessors
@@ -56,6 +57,7 @@ def now() -> datetime:
 
 def begin(repository: Repository, source: str = "shop") -> Run:
     """A run as the backup workflow begins it."""
+    time.sleep(0.001)  # ids of one millisecond have no order
     snapshot = make_snapshot_id(now(), os.urandom(10))
     predecessors = find_predecessors(repository, source, now=now())
     return Run.begin(
@@ -142,7 +144,7 @@ def commit(
                 condition="",
                 extension=None,
                 load_via=None,
-                pages_per_range=10,
+                cutting=Cutting(pages_per_range=10, chunk_bytes=1 << 18),
                 ranges=records,
             )
         )
@@ -210,3 +212,12 @@ def take(
             return commit(run, tables)
         assert run.still_stands(on.snapshot)
         return commit(run, tables, parent=on.snapshot, known=blobs_of(repository, on))
+
+
+def rows_of(repository: Repository, snapshot: SnapshotId) -> dict[str, bytes]:
+    """The rows of each table, by its name."""
+    root = repository.root(repository.summary(snapshot))
+    return {
+        manifest.name.name: b"".join(repository.chunk(chunk.blob) for chunk in manifest.chunks())
+        for _, manifest in repository.tables(table.manifest for table in root.tables)
+    }

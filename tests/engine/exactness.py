@@ -25,6 +25,7 @@ from holdfast.workflows.basis import Ground, find_ground
 from holdfast.workflows.capture import Capture, Captured, CaptureOrder
 from holdfast.workflows.parent import Parent
 from holdfast.workflows.parts import WorkerContext
+from holdfast.workflows.plan import Sizes
 from postgres_servers import Database
 from repositories import make_repository
 
@@ -35,9 +36,11 @@ Content = dict[QualifiedName, list[tuple[int, int | None, int, tuple[bytes, ...]
 class Chain:
     """Snapshots of one database, each built on the one before, each compared with a full reading."""
 
-    def __init__(self, database: Database, *, range_bytes: int = 16 * 1024) -> None:
+    def __init__(
+        self, database: Database, *, range_bytes: int = 16 * 1024, chunk_bytes: int = 2 * 1024
+    ) -> None:
         self._database = database
-        self._range_bytes = range_bytes
+        self._sizes = Sizes(range_bytes=range_bytes, chunk_bytes=chunk_bytes)
         self._repository: Repository = make_repository(MemoryStorage())
         self._parent = Parent()
         self.ground: Ground | None = None
@@ -96,7 +99,7 @@ class Chain:
             parent=parent,
             ground=ground,
             jobs=1,
-            range_bytes=self._range_bytes,
+            sizes=self._sizes,
             server_version=taken.database.server_version,
             listener=ignore,
             interrupted=threading.Event(),

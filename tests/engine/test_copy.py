@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +23,7 @@ from holdfast.postgres.connection import connect
 from holdfast.postgres.copy import RangeReader, ReadSpec
 from holdfast.postgres.libpq_wire import LibpqWire
 from holdfast.postgres.session import Selection, Taken, open_source
+from patience import PATIENCE_SECONDS, wait_until
 from postgres_servers import Database
 
 SNAPSHOT = SnapshotId("01" + "b" * 24)
@@ -293,37 +293,44 @@ def test_a_failing_sink_ends_the_reading_and_no_more(database: Database, wire: s
 def test_abort_ends_a_running_read_from_another_thread(database: Database, wire: str) -> None:
     """Soon, also when the server is busy without sending anything; and for good."""
     with RangeReader.open(spec_of(database, wire)) as reader:
-        timer = threading.Timer(0.3, reader.abort)
-        timer.start()
-        began = time.monotonic()
+        sleeping = (
+            "SELECT 1 FROM pg_stat_activity"
+            " WHERE query LIKE '%pg_sleep(3600)::text%' AND state = 'active' AND pid <> pg_backend_pid()"
+        )
+
+        def abort_once_it_runs() -> None:
+            wait_until(lambda: database.rows(sleeping), "the query")
+            reader.abort()
+
+        aborting = threading.Thread(target=abort_once_it_runs)
+        aborting.start()
         with pytest.raises(InterruptedRunError):
-            reader.query("SELECT pg_catalog.pg_sleep(60)::text")
-        assert time.monotonic() - began < 10
-        timer.join()
+            reader.query("SELECT pg_catalog.pg_sleep(3600)::text")
+        aborting.join()
         with pytest.raises(InterruptedRunError):
             reader.query("SELECT 1")
-    deadline = time.monotonic() + 10
-    while database.rows(
-        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)::text%' AND pid <> pg_backend_pid()"
-    ) != [(0,)]:
-        assert time.monotonic() < deadline, "the server still works for nobody"
-        time.sleep(0.05)
+    database.wait_for_none(sleeping)
 
 
 def test_a_killed_backend_is_a_lost_source(database: Database, wire: str) -> None:
     """In the middle of a COPY: the error says which table, and that it can be run again."""
-    database.execute("CREATE TABLE t (id int)", "INSERT INTO t SELECT generate_series(1, 500000)")
+    database.execute(
+        "CREATE TABLE t (body text)",
+        "ALTER TABLE t ALTER body SET STORAGE PLAIN",
+        # More than all the buffers between the server and us can take: it cannot have ended when it is killed.
+        "INSERT INTO t SELECT repeat('x', 2000) FROM generate_series(1, 15000)",
+    )
     with RangeReader.open(spec_of(database, wire)) as reader:
         pid = reader.query("SELECT pg_catalog.pg_backend_pid()")[0][0]
         killed: list[object] = []
 
         def kill(piece: bytes) -> None:
             if not killed:
-                killed.append(database.rows(f"SELECT pg_terminate_backend({pid})"))
-                time.sleep(0.2)
+                killed.append(database.rows(f"SELECT pg_terminate_backend({pid}, 180000)"))
 
         with pytest.raises(SourceLostError, match=r"public\.t") as caught:
-            reader.read(table("t", "id"), WHOLE, kill)
+            reader.read(table("t", "body"), WHOLE, kill)
+        assert killed == [[(True,)]]
         assert caught.value.hint
         with pytest.raises(SourceLostError):
             reader.query("SELECT 1")
@@ -335,10 +342,8 @@ def test_a_queued_exclusive_lock_is_not_waited_for(database: Database, wire: str
     with taken(database) as found, RangeReader.open(spec_of(database, wire, found.exported)) as reader:
         altering = threading.Thread(target=database.execute, args=("ALTER TABLE t ADD COLUMN x int",))
         altering.start()
-        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-        while database.rows(waiting) == [(0,)]:
-            time.sleep(0.02)
-        watchdog = threading.Timer(10, reader.abort)
+        database.wait_for_blocked()
+        watchdog = threading.Timer(PATIENCE_SECONDS, reader.abort)
         watchdog.start()
         with pytest.raises(TableBusyError):
             reader.lock(found.tables)

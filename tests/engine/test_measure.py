@@ -25,7 +25,7 @@ def test_memory_of_a_process_is_its_peak(tmp_path: Path) -> None:
     run = measured(tmp_path, [sys.executable, "-c", program])
     assert 150 * MEGABYTE < run.client_bytes < 220 * MEGABYTE
     assert run.tool_bytes == 0
-    assert 0.4 <= run.seconds < 20
+    assert run.seconds >= 0.4
 
 
 def test_tools_of_postgres_are_counted_beside_the_client(tmp_path: Path) -> None:

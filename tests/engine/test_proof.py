@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from holdfast.repository.repo import Repository
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.backup import BackupOptions, BackupSource, backup
 from holdfast.workflows.reports import BackupReport
+from patience import wait_until
 from postgres_servers import Database, own_server
 from repositories import make_repository
 
@@ -234,9 +234,12 @@ def test_a_crash_that_the_server_recovers_from_rules_out_the_proof(major: int) -
         chain.snapshot()
         assert chain.ground is not None
         assert chain.ground.relied_on
-        with database.connect() as victim:
-            os.kill(victim.info.backend_pid, signal.SIGKILL)
-        _wait(database)
+        with database.connect() as witness:
+            with database.connect() as victim:
+                os.kill(victim.info.backend_pid, signal.SIGKILL)
+            # The postmaster ends every session when it learns of the death; before, it would still let us in.
+            wait_until(lambda: not _answers(lambda: witness.execute("SELECT 1")), "the end of the sessions")
+        wait_until(lambda: _answers(lambda: database.rows("SELECT 1")), "the recovery")
         chain.snapshot()
         assert "restarted" in chain.ground.reason
         server.stop()
@@ -245,17 +248,12 @@ def test_a_crash_that_the_server_recovers_from_rules_out_the_proof(major: int) -
         assert "restarted" in chain.ground.reason
 
 
-def _wait(database: Database) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        time.sleep(0.2)
-        try:
-            database.rows("SELECT 1")
-        except psycopg.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-        else:
-            return
+def _answers(ask: Callable[[], object]) -> bool:
+    try:
+        ask()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def test_a_database_put_in_anothers_place_is_not_the_same(

@@ -29,6 +29,7 @@ from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.rebuild_plan import RebuildMode, TableLoad
 from holdfast.postgres.target import Target, Tolerated
 from holdfast.postgres.tools import find_tools
+from patience import wait_until
 from postgres_servers import Database, ServerPool, servers_at_hand
 
 MakeDatabase = Callable[..., Database]
@@ -418,7 +419,7 @@ def test_an_interruption_ends_within_seconds(shop: Database, target: Database, t
     """Asked to stop while an index is being built for a long time, it cancels that and says so."""
     shop.execute(
         "CREATE FUNCTION slow(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS "
-        "$$ BEGIN PERFORM pg_sleep(0.02); RETURN $1; END $$",
+        "$$ BEGIN PERFORM pg_sleep(1); RETURN $1; END $$",
         "CREATE TABLE waiting (line text)",
         "CREATE INDEX slowly ON waiting (slow(line))",
     )
@@ -429,16 +430,20 @@ def test_an_interruption_ends_within_seconds(shop: Database, target: Database, t
     part = replace(load.parts[0], rows=5000, plain_bytes=10_000)
     tables = tuple(replace(table, parts=(part,)) if table is load else table for table in taken.plan.tables)
     rebuild = taken.rebuild(target.dsn, tables=tables)
-    timer = threading.Timer(2.0, rebuild.interrupted.set)
-    timer.start()
-    began = time.monotonic()
+    alive = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'holdfast/%'"
+
+    def interrupt_once_it_builds() -> None:
+        building = f"{alive} AND datname = current_database() AND query LIKE 'CREATE INDEX%'"
+        wait_until(lambda: target.rows(building), "the index's building")
+        rebuild.interrupted.set()
+
+    interrupting = threading.Thread(target=interrupt_once_it_builds)
+    interrupting.start()
     with pytest.raises(InterruptedRunError):
         rebuild.run()
-    timer.join()
-    assert time.monotonic() - began < 8
+    interrupting.join()
     assert is_incomplete(target)
-    alive = target.rows("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'holdfast/%'")
-    assert alive == [(0,)]
+    target.wait_for_none(alive)
 
 
 def test_an_extension_that_the_target_lacks_is_named_before_anything_changes(

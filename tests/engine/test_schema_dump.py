@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.schema import Definitions, dump_definitions
 from holdfast.postgres.session import Selection, Taken, open_source
 from holdfast.postgres.tools import Tool, Toolset, Version, dump_tool, find_tools
+from patience import wait_until
 from postgres_servers import Database
 
 SNAPSHOT = SnapshotId("01" + "e" * 24)
@@ -136,8 +136,7 @@ def test_a_queued_exclusive_lock_makes_definitions_wait_and_then_fail(database: 
     with taken(database) as found:
         altering = threading.Thread(target=database.execute, args=("ALTER TABLE busy ADD COLUMN x int",))
         altering.start()
-        while database.rows("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)]:
-            time.sleep(0.02)
+        database.wait_for_blocked()
         with pytest.raises(TableBusyError, match="busy"):
             dump(found, lock_timeout_seconds=0.5)
     altering.join()
@@ -150,19 +149,20 @@ def test_stopping_ends_pg_dump(database: Database) -> None:
     with taken(database) as found:
         altering = threading.Thread(target=database.execute, args=("ALTER TABLE t ADD COLUMN x int",))
         altering.start()
-        while database.rows("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)]:
-            time.sleep(0.02)
-        threading.Timer(0.5, stop.set).start()
-        began = time.monotonic()
+        database.wait_for_blocked()
+        busy = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'holdfast/definitions'"
+
+        def stop_once_blocked() -> None:
+            wait_until(lambda: database.rows(f"{busy} AND wait_event_type = 'Lock'"), "a wait of pg_dump")
+            stop.set()
+
+        stopping = threading.Thread(target=stop_once_blocked)
+        stopping.start()
         with pytest.raises(InterruptedRunError):
-            dump(found, lock_timeout_seconds=60.0, stop=stop)
-        assert time.monotonic() - began < 10
+            dump(found, lock_timeout_seconds=3600.0, stop=stop)
+        stopping.join()
     altering.join()
-    busy = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdfast/definitions'"
-    deadline = time.monotonic() + 10
-    while database.rows(busy) != [(0,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    database.wait_for_none(busy)
 
 
 def test_a_lost_snapshot_is_said_in_plain_words(database: Database) -> None:

@@ -9,8 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -20,6 +19,7 @@ from holdfast.domain.errors import RefusedError, UnreachableError
 from holdfast.postgres.identity import Identity, hand_over, unprivileged_identity
 from holdfast.postgres.scratch import ScratchServer
 from holdfast.postgres.tools import Toolset
+from patience import PATIENCE_SECONDS, wait_until
 from postgres_servers import Database, fresh_database, majors_at_hand, servers_at_hand
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root drops privileges")
@@ -58,13 +58,6 @@ def gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.05)
 
 
 def test_it_serves_over_tcp_and_socket(server: ScratchServer) -> None:
@@ -234,7 +227,7 @@ def test_it_works_for_an_ordinary_user() -> None:
     status = Path(f"/proc/{pid}").stat()
     assert euid != 0
     assert status.st_uid == euid
-    owner.communicate("", timeout=60)
+    owner.communicate("", timeout=PATIENCE_SECONDS)
     assert owner.returncode == 0
     assert gone(pid)
     assert not folder.exists()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.domain.manifest import BlobRef, ChunkRef, RangeRecord, TableManifest
-from holdfast.domain.ranges import cut
+from holdfast.domain.ranges import Cutting, cut
 from holdfast.domain.tables import Column, QualifiedName
 from holdfast.repository.encoding import MalformedError
 from holdfast.repository.root_codec import decode_root, encode_root
@@ -51,7 +51,7 @@ def manifests(draw: st.DrawFn) -> TableManifest:
         condition=draw(NAMES),
         extension=draw(st.none() | NAMES),
         load_via=draw(st.none() | st.builds(QualifiedName, schema=NAMES, name=NAMES)),
-        pages_per_range=pages_per_range,
+        cutting=Cutting(pages_per_range=pages_per_range, chunk_bytes=draw(st.integers(1, 1 << 24))),
         ranges=tuple(records),
     )
 

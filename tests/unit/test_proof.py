@@ -20,7 +20,7 @@ from holdfast.domain.proof import (
     objection_to_reading_less,
     objection_to_table,
 )
-from holdfast.domain.ranges import PageRange
+from holdfast.domain.ranges import Cutting, PageRange
 from holdfast.domain.tables import QualifiedName, Table
 
 NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
@@ -44,6 +44,8 @@ TABLE = Table(
     rows_estimate=0,
     fingerprint="abc",
 )
+UNCUT = Cutting(pages_per_range=0, chunk_bytes=1 << 18)
+CUTTING = Cutting(pages_per_range=4, chunk_bytes=1 << 18)
 MANIFEST = TableManifest(
     oid=20_000,
     name=NAME,
@@ -54,7 +56,7 @@ MANIFEST = TableManifest(
     condition="",
     extension=None,
     load_via=None,
-    pages_per_range=4,
+    cutting=CUTTING,
     ranges=(RangeRecord(pages=PageRange(first=0, end=None), rows=3, chunks=()),),
 )
 
@@ -71,7 +73,7 @@ def test_a_later_snapshot_of_the_same_run_may_be_proven() -> None:
     """Otherwise the other tests would prove nothing."""
     assert objection_to_parent(PARENT, LATER) == ""
     assert objection_to_parent(PARENT, PARENT) == ""
-    assert objection_to_table(TABLE, MANIFEST, pages_per_range=4) == ""
+    assert objection_to_table(TABLE, MANIFEST, cutting=CUTTING) == ""
 
 
 @pytest.mark.parametrize(
@@ -129,25 +131,26 @@ def test_no_new_row_looks_old_within_the_guard(parent: int, passed: int, row_aft
 
 
 @pytest.mark.parametrize(
-    ("table", "manifest", "pages_per_range", "words"),
+    ("table", "manifest", "cutting", "words"),
     [
-        (TABLE, None, 4, "is new"),
-        (replace(TABLE, oid=20_002), MANIFEST, 4, "dropped and created anew"),
-        (replace(TABLE, filenode=20_002), MANIFEST, 4, "rewritten"),
-        (replace(TABLE, filenode=None), replace(MANIFEST, filenode=None), 4, "rewritten"),
-        (replace(TABLE, fingerprint="abd"), MANIFEST, 4, "columns or their types"),
-        (TABLE, replace(MANIFEST, fingerprint=None), 4, "columns or their types"),
-        (replace(TABLE, fingerprint=None), MANIFEST, 4, "types are not known"),
-        (replace(TABLE, unprovable="type regclass is looked up"), MANIFEST, 4, "regclass"),
-        (TABLE, MANIFEST, 8, "cut anew"),
-        (TABLE, replace(MANIFEST, pages_per_range=0), 0, "cut anew"),
+        (TABLE, None, CUTTING, "is new"),
+        (replace(TABLE, oid=20_002), MANIFEST, CUTTING, "dropped and created anew"),
+        (replace(TABLE, filenode=20_002), MANIFEST, CUTTING, "rewritten"),
+        (replace(TABLE, filenode=None), replace(MANIFEST, filenode=None), CUTTING, "rewritten"),
+        (replace(TABLE, fingerprint="abd"), MANIFEST, CUTTING, "columns or their types"),
+        (TABLE, replace(MANIFEST, fingerprint=None), CUTTING, "columns or their types"),
+        (replace(TABLE, fingerprint=None), MANIFEST, CUTTING, "types are not known"),
+        (replace(TABLE, unprovable="type regclass is looked up"), MANIFEST, CUTTING, "regclass"),
+        (TABLE, MANIFEST, replace(CUTTING, pages_per_range=8), "cut anew"),
+        (TABLE, MANIFEST, replace(CUTTING, chunk_bytes=1 << 20), "cut anew"),
+        (TABLE, replace(MANIFEST, cutting=UNCUT), UNCUT, "cut anew"),
     ],
 )
 def test_another_table_or_text_proves_nothing(
-    table: Table, manifest: TableManifest | None, pages_per_range: int, words: str
+    table: Table, manifest: TableManifest | None, cutting: Cutting, words: str
 ) -> None:
     """Identity, file, text and boundaries: each alone is enough."""
-    assert words in objection_to_table(table, manifest, pages_per_range=pages_per_range)
+    assert words in objection_to_table(table, manifest, cutting=cutting)
 
 
 def test_a_range_is_unchanged_only_with_as_many_rows_all_of_them_old() -> None:

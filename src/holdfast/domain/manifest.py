@@ -12,7 +12,7 @@ from datetime import datetime
 
 from holdfast.domain.coverage import CoverageEntry
 from holdfast.domain.ids import SnapshotId
-from holdfast.domain.ranges import PageRange
+from holdfast.domain.ranges import Cutting, PageRange
 from holdfast.domain.tables import Column, QualifiedName, SequenceValue, Tier
 
 
@@ -43,7 +43,7 @@ class ChunkRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RangeRecord:
-    """One range as it was captured: usually one chunk, none if it held no rows, several if its rows are big."""
+    """One range as it was captured: its rows are its chunks' rows, in order. No chunk if it held no rows."""
 
     pages: PageRange
     rows: int
@@ -54,7 +54,7 @@ class RangeRecord:
 class TableManifest:
     """All of one table. Nothing in it belongs to one snapshot only, so an unchanged table's is reused as it is.
 
-    `pages_per_range` 0 means that the table was read as one piece (no heap, or a server below 14).
+    Its `cutting` has 0 pages per range if it was read as one piece (no heap, or a server below 14).
     """
 
     oid: int
@@ -66,7 +66,7 @@ class TableManifest:
     condition: str
     extension: str | None
     load_via: QualifiedName | None
-    pages_per_range: int
+    cutting: Cutting
     ranges: tuple[RangeRecord, ...]
 
     @property

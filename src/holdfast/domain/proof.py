@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from holdfast.domain.manifest import Instant, Lineage, RangeRecord, TableManifest
+from holdfast.domain.ranges import Cutting
 from holdfast.domain.tables import Table
 
 # ctid ranges are read by a TID range scan from PostgreSQL 14 on; before, every range would scan the table.
@@ -103,7 +104,7 @@ def is_quiet(before: Instant, now: Instant) -> bool:
     return before.xmin == now.xmax
 
 
-def objection_to_table(table: Table, before: TableManifest | None, *, pages_per_range: int) -> str:
+def objection_to_table(table: Table, before: TableManifest | None, *, cutting: Cutting) -> str:
     """Why no range of this table can be proven by the parent; empty if each can. `before` has its name or oid."""
     if table.unprovable or table.fingerprint is None:
         return table.unprovable or "its types are not known"
@@ -115,8 +116,8 @@ def objection_to_table(table: Table, before: TableManifest | None, *, pages_per_
         return "it was rewritten, as by TRUNCATE, VACUUM FULL, CLUSTER or ALTER TABLE"
     if before.fingerprint != table.fingerprint:
         return "its columns or their types changed"
-    if before.pages_per_range != pages_per_range or pages_per_range == 0:
-        return "its ranges are cut anew, since its size changed a lot"
+    if before.cutting != cutting or cutting.pages_per_range == 0:
+        return "it is cut anew, since its size changed a lot"
     return ""
 
 

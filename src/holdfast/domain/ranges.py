@@ -28,6 +28,17 @@ class PageRange:
 WHOLE = PageRange(first=0, end=None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cutting:
+    """How a table is cut, kept from snapshot to snapshot while it fits, since moving cuts destroys dedup.
+
+    `pages_per_range` 0: it is read as one piece. `chunk_bytes`: about how big its chunks are (`domain/chunks.py`).
+    """
+
+    pages_per_range: int
+    chunk_bytes: int
+
+
 def choose_pages_per_range(*, pages: int, size_bytes: int, target_bytes: int = TARGET_RANGE_BYTES) -> int:
     """Pages for about `target_bytes` of heap and TOAST together: a 3 GB heap may carry 900 GB of TOAST."""
     if pages <= 0:

@@ -7,6 +7,7 @@ Invariants, whatever the policy says:
   counted among good snapshots, and one that is not good is kept beside them only while it would have had a place
   if all counted;
 - a snapshot from the future (a clock jumped) is kept and counts nowhere, so that it pushes none out;
+- one that was sealed anew, and whose new copy is good, counts nowhere: only a hold or a tag keeps it;
 - judging what was kept once more lets nothing more go; a stricter policy keeps a part of what a laxer one does.
 """
 
@@ -40,7 +41,8 @@ class HeldBy:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """What retention needs to know of a snapshot. `failed`: its newest check found something. `proven_at`: when
-    it was last restored and compared without a difference, None if never. Moments are aware."""
+    it was last restored and compared without a difference, None if never. `replaced_by`: the snapshot as which it
+    was sealed anew. Moments are aware."""
 
     snapshot: SnapshotId
     source: str
@@ -50,6 +52,7 @@ class Candidate:
     failed: bool = False
     proven_at: datetime | None = None
     holds: tuple[HeldBy, ...] = ()
+    replaced_by: SnapshotId | None = None
 
     @property
     def good(self) -> bool:
@@ -98,6 +101,8 @@ def _age_order(candidate: Candidate) -> tuple[datetime, SnapshotId]:
 def _judge_source(newest_first: Sequence[Candidate], policy: RetentionPolicy, now: datetime) -> list[Verdict]:
     reasons: _Reasons = defaultdict(list)
     past = [candidate for candidate in newest_first if candidate.taken_at <= now]
+    if policy.chooses:
+        past = _without_replaced(past)
     _keep_protected(newest_first, past, policy, now, reasons)
     if policy.chooses:
         _keep_chosen(past, policy, now, reasons)
@@ -107,6 +112,12 @@ def _judge_source(newest_first: Sequence[Candidate], policy: RetentionPolicy, no
     return [
         Verdict(candidate=candidate, reasons=tuple(reasons[candidate.snapshot])) for candidate in newest_first
     ]
+
+
+def _without_replaced(past: Sequence[Candidate]) -> list[Candidate]:
+    """Each snapshot once: where it was sealed anew, and the new one is good, that one stands for both."""
+    good = {candidate.snapshot for candidate in past if candidate.good}
+    return [candidate for candidate in past if candidate.replaced_by not in good]
 
 
 def _keep_protected(

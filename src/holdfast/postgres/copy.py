@@ -9,7 +9,7 @@ a fault that breaks the protocol anyway.)
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -19,8 +19,10 @@ from holdfast.domain.errors import SourceLostError, UnreachableError
 from holdfast.domain.ranges import WHOLE, PageRange
 from holdfast.domain.tables import QualifiedName, Table
 from holdfast.postgres.address import ServerAddress
+from holdfast.postgres.batch import CopyOut
 from holdfast.postgres.connection import READING
 from holdfast.postgres.failures import sqlstate_of
+from holdfast.postgres.libpq_wire import LibpqWire
 from holdfast.postgres.names import literal, qualified, quote
 from holdfast.postgres.wire import Wire, open_wire
 
@@ -43,6 +45,20 @@ class ReadSpec:
     application_name: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One range that is wanted: `sink` gets its rows as in `RangeReader.read`, then `finished` their number."""
+
+    table: Table
+    pages: PageRange
+    sink: Callable[[bytes], object]
+    finished: Callable[[int], object]
+
+    @property
+    def doing(self) -> str:
+        return f"reading table {self.table.name}"
+
+
 class RangeReader:
     """Reads tables in ranges. One connection, one thread at a time; `abort` from any.
 
@@ -56,8 +72,11 @@ class RangeReader:
         self._begun = False
 
     @classmethod
-    def open(cls, spec: ReadSpec) -> RangeReader:
-        wire = open_wire(spec.address, application_name=spec.application_name, settings=dict(READING))
+    def open(cls, spec: ReadSpec, *, many: bool = False) -> RangeReader:
+        """`many`: for `read_all` of many small ranges, which is cheaper then; that of big ones is dearer."""
+        wire = open_wire(
+            spec.address, application_name=spec.application_name, settings=dict(READING), many=many
+        )
         return cls(wire, spec)
 
     def lock(self, tables: Iterable[Table | QualifiedName]) -> None:
@@ -79,7 +98,7 @@ class RangeReader:
         """
         columns = [column.name for column in table.columns]
         copying: Callable[..., int]
-        if pages == WHOLE and columns and not table.condition:
+        if is_plain(table, pages):
             copying = partial(self._wire.copy_table_out, table.name, columns)
         else:
             copying = partial(self._wire.copy_out, range_query(table, pages))
@@ -88,6 +107,24 @@ class RangeReader:
                 encoding=self._spec.client_encoding, sink=sink, doing=f"reading table {table.name}"
             )
         )
+
+    def read_all(self, readings: Sequence[Reading]) -> None:
+        """One after the other, in order. A failure names the table that failed; what was finished before, was."""
+        wire = self._wire
+        if not isinstance(wire, LibpqWire):
+            for reading in readings:
+                reading.finished(self.read(reading.table, reading.pages, reading.sink))
+            return
+        copies = [
+            CopyOut(
+                what=copied(reading.table, reading.pages),
+                sink=reading.sink,
+                finished=reading.finished,
+                doing=reading.doing,
+            )
+            for reading in readings
+        ]
+        self._do(lambda: wire.copy_batch_out(copies, encoding=self._spec.client_encoding))
 
     def read_large_object(self, oid: int, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset`; fewer at its end, none past it."""
@@ -140,6 +177,18 @@ class RangeReader:
                 ) from error
             raise
         self._begun = True
+
+
+def is_plain(table: Table, pages: PageRange) -> bool:
+    """Whether all rows are wanted as they lie there: cheaper for the server, which plans nothing."""
+    return pages == WHOLE and bool(table.columns) and not table.condition
+
+
+def copied(table: Table, pages: PageRange) -> str:
+    """What COPY is told to copy."""
+    if not is_plain(table, pages):
+        return f"({range_query(table, pages)})"
+    return f"{qualified(table.name)} ({', '.join(quote(column.name) for column in table.columns)})"
 
 
 def range_query(table: Table, pages: PageRange) -> str:

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg
 
 from holdfast.domain.tables import QualifiedName
 from holdfast.postgres.address import ServerAddress
+from holdfast.postgres.batch import Batch, CopyOut
 from holdfast.postgres.connection import Connection
 from holdfast.postgres.failures import translate
 from holdfast.postgres.names import literal, qualified, quote
-from holdfast.postgres.wire import Sink, aborted
+from holdfast.postgres.wire import Sink, Stopped, aborted, give
 
 _PIECE_BYTES = 256 * 1024
 _CANCEL_SECONDS = 5.0
-
-
-class _Stopped(Exception):  # noqa: N818 - no error: a way out of a COPY
-    """Carries what a sink or a source of pieces raised past psycopg."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__()
-        self.error = error
 
 
 class LibpqWire:
@@ -52,6 +45,14 @@ class LibpqWire:
     ) -> int:
         return self._hand_out(f"{qualified(name)} ({', '.join(map(quote, columns))})", encoding, sink, doing)
 
+    def copy_batch_out(self, copies: Sequence[CopyOut], *, encoding: str) -> None:
+        """All of them, in order; see `Batch`. A failure names the one that failed."""
+        if not copies:
+            return
+        batch = Batch(self._connection, copies, encoding=encoding, is_aborted=lambda: self._aborted)
+        with self._translating(lambda: batch.doing):
+            batch.run()
+
     def _hand_out(self, what: str, encoding: str, sink: Sink, doing: str) -> int:
         statement = f"COPY {what} TO STDOUT (FORMAT text, ENCODING {literal(encoding)})"
         with self._translating(doing), self._connection.cursor() as cursor:
@@ -60,10 +61,10 @@ class LibpqWire:
                 for row in copy:
                     piece += row
                     if len(piece) >= _PIECE_BYTES:
-                        _give(sink, piece)
+                        give(sink, bytes(piece))
                         piece = bytearray()
                 if piece:
-                    _give(sink, piece)
+                    give(sink, bytes(piece))
             return cursor.rowcount
 
     def abort(self) -> None:
@@ -75,21 +76,15 @@ class LibpqWire:
         self._connection.close()
 
     @contextlib.contextmanager
-    def _translating(self, doing: str) -> Any:
+    def _translating(self, doing: str | Callable[[], str]) -> Any:
         if self._aborted:
             raise aborted()
         try:
             yield
-        except _Stopped as carried:
+        except Stopped as carried:
             raise carried.error  # noqa: B904 - as it was raised, with its own cause
         except (psycopg.Error, OSError) as error:
             if self._aborted:
                 raise aborted() from error
-            raise translate(error, self._address, doing=doing) from error
-
-
-def _give(sink: Sink, piece: bytearray) -> None:
-    try:
-        sink(bytes(piece))
-    except BaseException as error:
-        raise _Stopped(error) from error
+            done = doing if isinstance(doing, str) else doing()
+            raise translate(error, self._address, doing=done) from error

@@ -8,7 +8,7 @@ called from another.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from holdfast.domain.errors import InterruptedRunError
 from holdfast.domain.tables import QualifiedName
@@ -18,6 +18,7 @@ from holdfast.postgres.dial import needs_libpq
 from holdfast.postgres.failures import translate
 
 Sink = Callable[[bytes], object]
+Given = TypeVar("Given")
 
 
 class Wire(Protocol):
@@ -52,8 +53,11 @@ class Wire(Protocol):
         """Safe to repeat; never raises."""
 
 
-def open_wire(address: ServerAddress, *, application_name: str, settings: dict[str, str]) -> Wire:
-    """The fastest wire that can serve this address; `settings` beside `SETTINGS`.
+def open_wire(
+    address: ServerAddress, *, application_name: str, settings: dict[str, str], many: bool = False
+) -> Wire:
+    """The fastest wire that can serve this address; `settings` beside `SETTINGS`. `many`: for many small tables,
+    which libpq brings fastest (`batch.py`).
 
     An address that is not pinned yet is tried with libpq first, which finds out which host and whether TLS.
     """
@@ -61,13 +65,19 @@ def open_wire(address: ServerAddress, *, application_name: str, settings: dict[s
     from holdfast.postgres.libpq_wire import LibpqWire
 
     statement = settings_statement({**SETTINGS, **settings})
-    if address.tls is not None and not needs_libpq(address):
+    fast = not many and not needs_libpq(address)
+    if address.tls is not None and fast:
         wire = AsyncpgWire.open(address, application_name=application_name, statement=statement)
         if wire.encoding != "SQL_ASCII":
             return wire
         wire.close()
     connection = connect(address, application_name=application_name)
-    if address.tls is None and not needs_libpq(address) and server_encoding(connection) != "SQL_ASCII":
+    if (
+        address.tls is None
+        and not many
+        and not needs_libpq(address)
+        and server_encoding(connection) != "SQL_ASCII"
+    ):
         pinned = address.pinned(connection)
         connection.close()
         return AsyncpgWire.open(pinned, application_name=application_name, statement=statement)
@@ -77,6 +87,22 @@ def open_wire(address: ServerAddress, *, application_name: str, settings: dict[s
         connection.close()
         raise translate(error, address, doing="preparing a connection") from error
     return LibpqWire(connection, address)
+
+
+class Stopped(Exception):  # noqa: N818 - no error: a way out of a COPY
+    """Carries what a sink raised past psycopg, so that it is not taken for psycopg's."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+def give(take: Callable[[Given], object], given: Given) -> None:
+    """Call what is not ours; what it raises comes out as `Stopped`."""
+    try:
+        take(given)
+    except BaseException as error:
+        raise Stopped(error) from error
 
 
 def rows_counted(status: str | None) -> int:

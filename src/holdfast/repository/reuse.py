@@ -7,6 +7,8 @@ reused only after it was fetched, opened and identified once, since no manifest 
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -20,6 +22,7 @@ from holdfast.storage import ObjectInfo, Storage
 
 LIST_EVERYTHING_ABOVE = 64
 THIN_BELOW = 0.3
+KEEP_OBJECTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,15 +86,22 @@ def find_left_blobs(storage: Storage, snapshot: SnapshotId) -> dict[bytes, LeftB
 
 
 def _walk(storage: Storage, name: str, size_bytes: int) -> Iterator[tuple[bytes, int, int]]:
-    """Identity, offset and length of each chunk in one object; stops at the first thing that is no header."""
+    """Identity, offset and length of each chunk in one object; stops at the first thing that is no header.
+
+    A pack is fetched whole: one request, where its headers would be a hundred.
+    """
+    data = b""
     offset = 0
     while offset + HEADER_BYTES <= size_bytes:
         try:
-            header = read_header(storage.get(name, offset=offset, length=HEADER_BYTES))
+            data = data if offset else storage.get(name, offset=0, length=HEADER_BYTES)
+            header = read_header(data[offset : offset + HEADER_BYTES])
+            length = header.blob_bytes
+            if offset + length > size_bytes:
+                return
+            if not offset and length < size_bytes:
+                data = storage.get(name)
         except (SealBrokenError, ObjectMissingError):
-            return
-        length = header.blob_bytes
-        if offset + length > size_bytes:
             return
         if header.type is ObjectType.CHUNK:
             yield header.identity, offset, length
@@ -99,11 +109,16 @@ def _walk(storage: Storage, name: str, size_bytes: int) -> Iterator[tuple[bytes,
 
 
 class LeftBlobs:
-    """The claims of crashed runs, turned into facts one by one. Picklable with its storage; thread-safe, since
-    checking twice does no harm."""
+    """The claims of crashed runs, turned into facts one by one. Picklable; thread-safe, since checking twice does
+    no harm. The objects used last are kept: the chunks of a range lie side by side."""
 
     def __init__(self, claims: Mapping[bytes, LeftBlob]) -> None:
         self._claims = dict(claims)
+        self._kept: OrderedDict[str, tuple[bytes, str]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[LeftBlobs], tuple[Mapping[bytes, LeftBlob]]]:
+        return LeftBlobs, (self._claims,)
 
     def __len__(self) -> int:
         return len(self._claims)
@@ -117,7 +132,7 @@ class LeftBlobs:
         if claim is None:
             return None
         try:
-            whole = storage.get(claim.object_name)
+            whole, checksum = self._object(storage, claim.object_name)
         except ObjectMissingError:
             return None
         ref = BlobRef(
@@ -125,7 +140,7 @@ class LeftBlobs:
             offset=claim.offset,
             length=claim.length,
             object_bytes=claim.object_bytes,
-            object_md5=md5_of(whole),
+            object_md5=checksum,
             identity=identity,
             plain_bytes=plain_bytes,
         )
@@ -138,3 +153,17 @@ class LeftBlobs:
             # A claim that does not hold is no loss: the chunk is stored anew.
             return None
         return ref
+
+    def _object(self, storage: Storage, name: str) -> tuple[bytes, str]:
+        """An object and its MD5."""
+        with self._lock:
+            if name in self._kept:
+                self._kept.move_to_end(name)
+                return self._kept[name]
+        whole = storage.get(name)
+        entry = (whole, md5_of(whole))
+        with self._lock:
+            self._kept[name] = entry
+            while len(self._kept) > KEEP_OBJECTS:
+                self._kept.popitem(last=False)
+        return entry

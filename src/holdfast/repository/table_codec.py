@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from holdfast.domain.manifest import ChunkRef, LargeObject, RangeRecord, TableManifest
-from holdfast.domain.ranges import PageRange
+from holdfast.domain.ranges import Cutting, PageRange
 from holdfast.domain.tables import Column
 from holdfast.repository.encoding import (
     FORMAT,
@@ -44,7 +44,8 @@ def encode_table(manifest: TableManifest) -> bytes:
             "condition": manifest.condition,
             "extension": manifest.extension,
             "load_via": encode_name(manifest.load_via),
-            "pages_per_range": manifest.pages_per_range,
+            "pages_per_range": manifest.cutting.pages_per_range,
+            "chunk_bytes": manifest.cutting.chunk_bytes,
             "objects": objects.rows(),
             "ranges": ranges,
         }
@@ -78,7 +79,9 @@ def _decode_table(document: Json) -> TableManifest:
         condition=str(document["condition"]),
         extension=document["extension"],
         load_via=None if document["load_via"] is None else decode_name(document["load_via"]),
-        pages_per_range=int(document["pages_per_range"]),
+        cutting=Cutting(
+            pages_per_range=int(document["pages_per_range"]), chunk_bytes=int(document["chunk_bytes"])
+        ),
         ranges=tuple(_decode_range(row, objects) for row in document["ranges"]),
     )
 

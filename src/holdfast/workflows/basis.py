@@ -18,10 +18,10 @@ from holdfast.domain.proof import (
     objection_to_table,
     records_by_page,
 )
-from holdfast.domain.ranges import PageRange
+from holdfast.domain.ranges import Cutting, PageRange
 from holdfast.domain.tables import Table
 from holdfast.workflows.parent import Parent
-from holdfast.workflows.plan import pages_per_range_of, ranges_of
+from holdfast.workflows.plan import Sizes, cutting_of, ranges_of
 
 FIRST = "there is no earlier snapshot to build on"
 ASKED = "a full reading was asked for"
@@ -80,7 +80,7 @@ class Basis:
     """
 
     table: Table
-    pages_per_range: int
+    cutting: Cutting
     ranges: tuple[PageRange, ...]
     known: Mapping[bytes, BlobRef]
     before: Mapping[int, RangeRecord] | None = None
@@ -89,15 +89,13 @@ class Basis:
 
 
 def find_bases(
-    tables: Iterable[Table], parent: Parent, ground: Ground, *, server_version: int, range_bytes: int
+    tables: Iterable[Table], parent: Parent, ground: Ground, *, server_version: int, sizes: Sizes
 ) -> list[Basis]:
     by_oid = {manifest.oid: manifest for manifest in parent.tables.values()} if ground.proves else {}
     bases = []
     for table in tables:
         before = by_oid.get(table.oid) or parent.tables.get(table.name)
-        bases.append(
-            _basis(table, before, parent, ground, server_version=server_version, range_bytes=range_bytes)
-        )
+        bases.append(_basis(table, before, parent, ground, server_version=server_version, sizes=sizes))
     return bases
 
 
@@ -108,18 +106,16 @@ def _basis(
     ground: Ground,
     *,
     server_version: int,
-    range_bytes: int,
+    sizes: Sizes,
 ) -> Basis:
-    pages_per_range = pages_per_range_of(
-        table, before, server_version=server_version, range_bytes=range_bytes
-    )
+    cutting = cutting_of(table, before, server_version=server_version, sizes=sizes)
     known = {} if before is None else parent.chunks_of(before)
-    objection = objection_to_table(table, before, pages_per_range=pages_per_range) if ground.proves else ""
+    objection = objection_to_table(table, before, cutting=cutting) if ground.proves else ""
     if before is None or objection or not ground.proves:
         return Basis(
             table=table,
-            pages_per_range=pages_per_range,
-            ranges=ranges_of(table.pages, pages_per_range),
+            cutting=cutting,
+            ranges=ranges_of(table.pages, cutting.pages_per_range),
             known=known,
             reason=ground.reason or objection,
         )
@@ -133,8 +129,8 @@ def _basis(
     pages = max(table.pages, max(records) + 1)
     return Basis(
         table=table,
-        pages_per_range=pages_per_range,
-        ranges=ranges_of(pages, pages_per_range),
+        cutting=cutting,
+        ranges=ranges_of(pages, cutting.pages_per_range),
         known=known,
         before=present,
         is_whole=len(present) == len(records),

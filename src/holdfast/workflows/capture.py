@@ -20,7 +20,7 @@ from holdfast.workflows.basis import Basis, Ground, find_bases
 from holdfast.workflows.large_objects import LargeObjectResult, cut_tasks, run_large_object_task
 from holdfast.workflows.parent import Parent
 from holdfast.workflows.parts import PartResult, RangeTask, TablePart, WorkerContext
-from holdfast.workflows.plan import plan_tasks
+from holdfast.workflows.plan import Sizes, plan_tasks
 from holdfast.workflows.reading import abort_readers, close_readers, run_task
 from holdfast.workflows.reports import TableReading
 
@@ -82,7 +82,7 @@ class _Gathering:
             condition=table.condition,
             extension=table.extension,
             load_via=table.load_via,
-            pages_per_range=self.basis.pages_per_range,
+            cutting=self.basis.cutting,
             ranges=_without_empty_end([*self.read, *self.proven]),
         )
 
@@ -129,7 +129,7 @@ class CaptureOrder:
     parent: Parent
     ground: Ground
     jobs: int
-    range_bytes: int
+    sizes: Sizes
     server_version: int
     listener: Listener
     interrupted: threading.Event
@@ -158,7 +158,7 @@ class Capture:
             order.parent,
             order.ground,
             server_version=order.server_version,
-            range_bytes=order.range_bytes,
+            sizes=order.sizes,
         )
         self._tables = {basis.table.oid: _Gathering(basis) for basis in bases}
         order.listener(
@@ -242,6 +242,7 @@ class Capture:
         return TablePart(
             table=table,
             ranges=ranges,
+            chunk_bytes=basis.cutting.chunk_bytes,
             known=basis.known,
             before=None
             if basis.before is None

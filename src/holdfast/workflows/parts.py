@@ -35,14 +35,16 @@ class WorkerContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TablePart:
-    """Some ranges of one table. `known` are the parent's chunks of it that are present, by identity.
+    """Some ranges of one table, and about how big their chunks shall be.
 
-    `before` are the parent's records of these ranges by their first page, as far as their chunks are present; None
-    if no range of the table can be proven unchanged.
+    `known` are the parent's chunks of it that are present, by identity. `before` are the parent's records of these
+    ranges by their first page, as far as their chunks are present; None if no range of the table can be proven
+    unchanged.
     """
 
     table: Table
     ranges: tuple[PageRange, ...]
+    chunk_bytes: int
     known: Mapping[bytes, BlobRef] = field(default_factory=dict)
     before: Mapping[int, RangeRecord] | None = None
 

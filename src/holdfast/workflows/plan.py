@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
+from holdfast.domain.chunks import LEAST_CHUNK_BYTES, choose_chunk_bytes
 from holdfast.domain.manifest import TableManifest
 from holdfast.domain.proof import RANGES_FROM_VERSION
-from holdfast.domain.ranges import WHOLE, PageRange, choose_pages_per_range, cut
+from holdfast.domain.ranges import (
+    TARGET_RANGE_BYTES,
+    WHOLE,
+    Cutting,
+    PageRange,
+    choose_pages_per_range,
+    cut,
+)
 from holdfast.domain.tables import Table
 from holdfast.workflows.parts import TablePart
 
@@ -14,27 +23,37 @@ TASK_BYTES_LEAST = 16 * 1024 * 1024
 TASK_BYTES_MOST = 128 * 1024 * 1024
 TASKS_PER_WORKER = 12
 TABLES_PER_TASK_MOST = 250
-# A frozen range size is given up when the data per range is this many times off the target.
+# What is kept from the parent is given up when it is this many times off what would be chosen now.
 DRIFT = 4
 
 MakePart = Callable[[Table, tuple[PageRange, ...]], TablePart]
 
 
-def pages_per_range_of(
-    table: Table, parent: TableManifest | None, *, server_version: int, range_bytes: int
-) -> int:
-    """Pages per range for this reading; 0 to read the table as one piece.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """About how much of a table is one range, and how much of a small table's COPY text one chunk, in bytes."""
 
-    The parent's value is kept while it fits, since moving boundaries destroys dedup.
-    """
+    range_bytes: int = TARGET_RANGE_BYTES
+    chunk_bytes: int = LEAST_CHUNK_BYTES
+
+
+def cutting_of(table: Table, parent: TableManifest | None, *, server_version: int, sizes: Sizes) -> Cutting:
+    """How to cut a table for this reading: like the parent, while that fits."""
+    chunk_bytes = choose_chunk_bytes(table.size_bytes, least=sizes.chunk_bytes)
+    if parent is not None and _fits(parent.cutting.chunk_bytes, chunk_bytes):
+        chunk_bytes = parent.cutting.chunk_bytes
     if not table.heap or server_version < RANGES_FROM_VERSION:
-        return 0
-    ideal = choose_pages_per_range(pages=table.pages, size_bytes=table.size_bytes, target_bytes=range_bytes)
-    if parent is None or parent.pages_per_range == 0:
-        return ideal
-    frozen = parent.pages_per_range
-    fits = table.pages <= frozen or ideal / DRIFT <= frozen <= ideal * DRIFT
-    return frozen if fits else ideal
+        return Cutting(pages_per_range=0, chunk_bytes=chunk_bytes)
+    ideal = choose_pages_per_range(
+        pages=table.pages, size_bytes=table.size_bytes, target_bytes=sizes.range_bytes
+    )
+    frozen = 0 if parent is None else parent.cutting.pages_per_range
+    fits = frozen and (table.pages <= frozen or _fits(frozen, ideal))
+    return Cutting(pages_per_range=frozen if fits else ideal, chunk_bytes=chunk_bytes)
+
+
+def _fits(frozen: int, ideal: int) -> bool:
+    return ideal / DRIFT <= frozen <= ideal * DRIFT
 
 
 def ranges_of(pages: int, pages_per_range: int) -> tuple[PageRange, ...]:

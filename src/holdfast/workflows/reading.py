@@ -7,27 +7,31 @@ run only leaves unreferenced bytes behind. Each worker thread keeps one connecti
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
-from holdfast.domain.errors import DamagedError, HoldfastError
+from holdfast.domain.errors import HoldfastError
 from holdfast.domain.ids import SnapshotId
-from holdfast.domain.manifest import BlobRef, ChunkRef, RangeRecord
+from holdfast.domain.manifest import ChunkRef, RangeRecord
 from holdfast.domain.ranges import PageRange
-from holdfast.postgres.copy import RangeReader
+from holdfast.postgres.copy import RangeReader, Reading
 from holdfast.repository import layout
 from holdfast.repository.blobs import BlobWriter
-from holdfast.repository.seal import ObjectType
+from holdfast.workflows.chunking import ChunkCutter, Cut
 from holdfast.workflows.parts import PartResult, RangeTask, TablePart, WorkerContext
 from holdfast.workflows.proving import Proofs
 
-CHUNK_MAX_BYTES = 24 * 1024 * 1024
+# From so many tables on, each of at most so many bytes, a task's tables are read by statements of many COPYs.
+MANY = 16
+SMALL_BYTES = 64 * 1024
 
 
 def run_task(task: RangeTask) -> tuple[PartResult, ...]:
     """Prove what can be proven; read, identify, and store or reuse the other ranges of the task."""
     context = task.context
-    reader = reader_of_this_thread(context)
+    reader = reader_of_this_thread(context, many=_is_many(task))
     writer = BlobWriter(
         context.storage,
         context.sealer,
@@ -39,7 +43,8 @@ def run_task(task: RangeTask) -> tuple[PartResult, ...]:
     if context.parent_xmin is not None:
         proofs = Proofs(reader, context.parent_xmin)
         proofs.ask(task.parts)
-    drafts = [_capture_part(reader, writer, context, part, proofs) for part in task.parts]
+    drafts = [_Draft(part=part) for part in task.parts]
+    reader.read_all([reading for draft in drafts for reading in _readings(draft, writer, context, proofs)])
     writer.finish()
     return tuple(draft.settle(writer) for draft in drafts)
 
@@ -49,34 +54,33 @@ class _Draft:
     """A part whose small chunks still wait for their pack: tickets stand where references will."""
 
     part: TablePart
-    ranges: list[tuple[PageRange, int, list[tuple[int | BlobRef, int]]]] = field(default_factory=list)
+    ranges: list[tuple[PageRange, Cut]] = field(default_factory=list)
     proven: list[RangeRecord] = field(default_factory=list)
     claimed: list[RangeRecord] = field(default_factory=list)
-    chunks_stored: int = 0
-    chunks_reused: int = 0
 
     def settle(self, writer: BlobWriter) -> PartResult:
-        stored = 0
-        records = []
-        for pages, rows, chunks in self.ranges:
-            settled = []
-            for place, chunk_rows in chunks:
-                if isinstance(place, int):
-                    blob = writer[place]
-                    stored += blob.length
-                else:
-                    blob = place
-                settled.append(ChunkRef(blob=blob, rows=chunk_rows))
-            records.append(RangeRecord(pages=pages, rows=rows, chunks=tuple(settled)))
+        records = tuple(
+            RangeRecord(
+                pages=pages,
+                rows=cut.rows,
+                chunks=tuple(
+                    ChunkRef(blob=writer[place] if isinstance(place, int) else place, rows=rows)
+                    for place, rows in cut.places
+                ),
+            )
+            for pages, cut in self.ranges
+        )
         found = {record.pages: _content(record) for record in records}
+        stored = [place for _, cut in self.ranges for place, _ in cut.places if isinstance(place, int)]
+        reused = sum(cut.reused for _, cut in self.ranges) + sum(len(item.chunks) for item in self.proven)
         return PartResult(
             oid=self.part.table.oid,
-            read=tuple(records),
+            read=records,
             proven=tuple(self.proven),
             refuted=tuple(claim.pages for claim in self.claimed if found[claim.pages] != _content(claim)),
-            bytes_stored=stored,
-            chunks_stored=self.chunks_stored,
-            chunks_reused=self.chunks_reused,
+            bytes_stored=sum(writer[ticket].length for ticket in stored),
+            chunks_stored=len(stored),
+            chunks_reused=reused,
         )
 
 
@@ -84,94 +88,40 @@ def _content(record: RangeRecord) -> list[tuple[bytes, int]]:
     return [(chunk.blob.identity, chunk.rows) for chunk in record.chunks]
 
 
-def _capture_part(
-    reader: RangeReader, writer: BlobWriter, context: WorkerContext, part: TablePart, proofs: Proofs | None
-) -> _Draft:
-    draft = _Draft(part=part)
+def _readings(
+    draft: _Draft, writer: BlobWriter, context: WorkerContext, proofs: Proofs | None
+) -> Iterator[Reading]:
+    """What has to be read of a part; what need not be goes into the draft at once."""
+    part = draft.part
     for pages in part.ranges:
         record = proofs.record(part, pages) if proofs else None
         if record is not None and context.rely:
             draft.proven.append(record)
-            draft.chunks_reused += len(record.chunks)
             continue
         if record is not None:
             draft.claimed.append(record)
-        collector = _ChunkCollector(writer, context, part, draft)
-        rows = reader.read(part.table, pages, collector.take)
-        draft.ranges.append((pages, rows, collector.finish(rows)))
-    return draft
-
-
-class _ChunkCollector:
-    """Joins the pieces of one range into chunks of whole rows: one, unless the rows are big.
-
-    All ranges of a thread share one buffer: a fresh one for each chunk costs more in page faults than the copying.
-    """
-
-    def __init__(self, writer: BlobWriter, context: WorkerContext, part: TablePart, draft: _Draft) -> None:
-        self._writer = writer
-        self._context = context
-        self._part = part
-        self._draft = draft
-        self._buffer = _this_thread.buffer
-        self._filled = 0
-        self._chunks: list[tuple[int | BlobRef, int]] = []
-        self._rows_cut = 0
-
-    def take(self, piece: bytes) -> None:
-        """A piece ends at the end of a row, so a cut between two pieces cuts no row."""
-        end = self._filled + len(piece)
-        if end > len(self._buffer):
-            if self._filled:
-                # COPY text escapes newlines in values, so every newline byte ends a row.
-                rows = self._buffer.count(b"\n", 0, self._filled)
-                self._rows_cut += rows
-                self._emit(memoryview(self._buffer)[: self._filled], rows)
-            if len(piece) >= len(self._buffer):
-                rows = piece.count(b"\n")
-                self._rows_cut += rows
-                self._emit(memoryview(piece), rows)
-                return
-            end = len(piece)
-        self._buffer[self._filled : end] = piece
-        self._filled = end
-
-    def finish(self, rows: int) -> list[tuple[int | BlobRef, int]]:
-        """Emit the last chunk. `rows` is what the server said it sent."""
-        left = rows - self._rows_cut
-        if (left > 0) != (self._filled > 0) or left < 0:
-            raise DamagedError(
-                f"table {self._part.table.name}: the server counted {rows} rows, {self._rows_cut} arrived",
-                object_name=str(self._part.table.name),
-                hint="run the backup again; if it happens twice, check the network and the server's memory",
-            )
-        if self._filled:
-            self._emit(memoryview(self._buffer)[: self._filled], left)
-        return self._chunks
-
-    def _emit(self, plaintext: memoryview, rows: int) -> None:
-        self._filled = 0
-        sealer = self._context.sealer
-        identity = sealer.identify(ObjectType.CHUNK, plaintext)
-        blob = self._part.known.get(identity) or self._context.left.take(
-            self._context.storage, sealer, identity, len(plaintext)
+        cutter = ChunkCutter(writer, context, part)
+        yield Reading(
+            table=part.table, pages=pages, sink=cutter.take, finished=partial(_keep, draft, pages, cutter)
         )
-        if blob is not None:
-            self._draft.chunks_reused += 1
-            self._chunks.append((blob, rows))
-            return
-        ticket = self._writer.add(ObjectType.CHUNK, plaintext, identity=identity)
-        self._draft.chunks_stored += 1
-        self._chunks.append((ticket, rows))
+
+
+def _keep(draft: _Draft, pages: PageRange, cutter: ChunkCutter, rows: int) -> None:
+    draft.ranges.append((pages, cutter.finish(rows)))
+
+
+def _is_many(task: RangeTask) -> bool:
+    """Whether these are so many and so small tables that the way to each one costs more than its rows."""
+    return len(task.parts) >= MANY and all(part.table.size_bytes <= SMALL_BYTES for part in task.parts)
 
 
 class _ThisThread(threading.local):
-    """The connection of this thread and the run it belongs to, and its buffer for joining pieces."""
+    """The connection of this thread, the run it belongs to, and whether it is one for many small tables."""
 
     def __init__(self) -> None:
         self.snapshot: SnapshotId | None = None
+        self.many = False
         self.reader: RangeReader | None = None
-        self.buffer = bytearray(CHUNK_MAX_BYTES)
 
 
 _this_thread = _ThisThread()
@@ -179,16 +129,27 @@ _open_readers: dict[SnapshotId, list[RangeReader]] = {}
 _open_readers_lock = threading.Lock()
 
 
-def reader_of_this_thread(context: WorkerContext) -> RangeReader:
-    if _this_thread.snapshot != context.snapshot or _this_thread.reader is None:
-        if _this_thread.reader is not None:
-            with suppress(HoldfastError):
-                _this_thread.reader.close()
-        _this_thread.reader = RangeReader.open(context.read)
-        _this_thread.snapshot = context.snapshot
+def reader_of_this_thread(context: WorkerContext, *, many: bool = False) -> RangeReader:
+    """One at a time, so that a worker never takes more than one of the server's connections."""
+    here = _this_thread
+    if here.reader is None or (here.snapshot, here.many) != (context.snapshot, many):
+        if here.reader is not None:
+            _close(here.reader)
+            here.reader = None
+        here.reader = RangeReader.open(context.read, many=many)
+        here.snapshot, here.many = context.snapshot, many
         with _open_readers_lock:
-            _open_readers.setdefault(context.snapshot, []).append(_this_thread.reader)
-    return _this_thread.reader
+            _open_readers.setdefault(context.snapshot, []).append(here.reader)
+    return here.reader
+
+
+def _close(reader: RangeReader) -> None:
+    with _open_readers_lock:
+        for readers in _open_readers.values():
+            if reader in readers:
+                readers.remove(reader)
+    with suppress(HoldfastError):
+        reader.close()
 
 
 def abort_readers(snapshot: SnapshotId) -> None:

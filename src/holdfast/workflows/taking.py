@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from holdfast.domain.chunks import LEAST_CHUNK_BYTES
 from holdfast.domain.errors import InterruptedRunError
 from holdfast.domain.events import Listener, PhaseBegan
 from holdfast.domain.manifest import ArchiveRef, Root
 from holdfast.domain.proof import Position
 from holdfast.domain.ranges import TARGET_RANGE_BYTES
-from holdfast.domain.tables import QualifiedName, TablePatterns, TierRule
+from holdfast.domain.tables import TablePatterns, TierRule
 from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.copy import ReadSpec
 from holdfast.postgres.schema import Definitions, dump_definitions
@@ -35,6 +36,7 @@ from holdfast.workflows.capture import (
 )
 from holdfast.workflows.parent import Parent
 from holdfast.workflows.parts import WorkerContext
+from holdfast.workflows.plan import Sizes
 from holdfast.workflows.root_making import RootOrder, make_root
 
 DEFAULT_JOBS = 2
@@ -56,15 +58,17 @@ class BackupSource:
 class BackupOptions:
     """`full`: read everything, whatever could be proven unchanged; so does every run for which the last full
     reading is `full_every_days` old. `tool_folder`: where pg_dump lies, if not found. `range_bytes`: about how
-    much of a table is proven, read and stored as one piece; a table keeps its own while that fits.
-    `max_runtime`: the run gives up after that long; None: never. `wait_seconds`: so long at most it waits for
-    another run of the source before it steps aside."""
+    much of a table is proven and read as one piece; `chunk_bytes`: about how much of a small table is stored as
+    one, of big ones more. A table keeps its own while they fit. `max_runtime`: the run gives up after that long;
+    None: never. `wait_seconds`: so long at most it waits for another run of the source before it steps aside.
+    """
 
     tags: tuple[str, ...] = ()
     jobs: int = DEFAULT_JOBS
     full: bool = False
     full_every_days: float = DEFAULT_FULL_EVERY_DAYS
     range_bytes: int = TARGET_RANGE_BYTES
+    chunk_bytes: int = LEAST_CHUNK_BYTES
     lock_timeout_seconds: float = DEFAULT_LOCK_TIMEOUT_SECONDS
     compression_level: int = 1
     tool_folder: Path | None = None
@@ -176,7 +180,6 @@ class _Taker:
             warnings=(
                 *tool.warnings,
                 *(definitions.warnings if isinstance(definitions, Definitions) else ()),
-                *map(_refutation, captured.refuted),
             ),
         )
 
@@ -257,7 +260,7 @@ class _Taker:
                 parent=order.parent,
                 ground=self._ground,
                 jobs=order.options.jobs,
-                range_bytes=order.options.range_bytes,
+                sizes=Sizes(range_bytes=order.options.range_bytes, chunk_bytes=order.options.chunk_bytes),
                 server_version=taken.database.server_version,
                 listener=order.listener,
                 interrupted=order.interrupted,
@@ -273,10 +276,3 @@ def _fingerprint(seen: str | None, tool: Tool, taken: Taken) -> str | None:
         return None
     parts = [seen, str(tool.version), *sorted(map(str, taken.undefinable))]
     return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()
-
-
-def _refutation(table: QualifiedName) -> str:
-    return (
-        f"table {table}: rows had changed that the proof of unchanged ranges had called the same; this snapshot "
-        "is right, since all was read, but earlier ones may hold old rows of this table: please report this"
-    )
