@@ -14,12 +14,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 UNDECIDED, COMMITTED, ABORTED, GONE = range(4)
 OPEN, UNDELETED, SWEPT = range(3)
 ABSENT, PRESENT, RETIRED = range(3)
 NOBODY = -1
+REGISTERS = ("outcome", "fates", "writer")
+ASK = 10  # a collector's step between 3 and 4, where listings are late
 RULES = (
     "announce before looking for tombstones",
     "tombstones are listed before writers",
@@ -33,19 +36,22 @@ RULES = (
     "a reused snapshot must still stand",
     "an undelete looks for the outcome afterwards",
     "two plans a grace apart",
+    "the grace is over before anything is listed",
+    "whom the journal names is asked for by name",
 )
 
 
 class Snapshot(NamedTuple):
     """The registers of one snapshot. `fates` holds one register per burial; `needs` is the owner of the object
-    that holds its rows, once committed; `pins` is what its writer's record names."""
+    that holds its rows, once committed; `pins` is what its writer's record names. `fresh`: registers that changed
+    so lately that a listing may not show it."""
 
     outcome: int = UNDECIDED
     fates: tuple[int, ...] = ()
     writer: int = ABSENT
     pins: frozenset[int] = frozenset()
     needs: int = NOBODY
-    settled: bool = False
+    fresh: frozenset[str] = frozenset()
 
     @property
     def buried(self) -> bool:
@@ -99,8 +105,9 @@ class State(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """How many of each actor, and which rule is left out. `delays`: listings may leave out what was created since
-    the last plan (a grace is longer than any delay)."""
+    """How many of each actor, and which rule is left out. `delays`: listings may not show what changed since the
+    last plan was made (a grace is longer than any delay), each register by itself and each listing anew. What is
+    read by name is exact, and so is the journal, which tells of every commit."""
 
     writers: int
     collectors: int
@@ -120,7 +127,7 @@ class World:
         return rule not in self.without
 
     def start(self) -> State:
-        parent = Snapshot(outcome=COMMITTED, writer=RETIRED, needs=0, settled=True)
+        parent = Snapshot(outcome=COMMITTED, writer=RETIRED, needs=0)
         return State(
             snapshots=(parent, *(Snapshot() for _ in range(self.writers))),
             objects=frozenset({0}),
@@ -132,6 +139,10 @@ class World:
         )
 
     def steps(self, state: State) -> Iterator[State]:
+        for following in self._moves(state):
+            yield _freshened(state, following) if self.delays else following
+
+    def _moves(self, state: State) -> Iterator[State]:
         for place in range(len(state.writers)):
             yield from self._write(state, place)
         for place in range(len(state.collectors)):
@@ -238,8 +249,8 @@ class World:
     # Collectors ----------------------------------------------------------------------------------------------
 
     def _collect(self, state: State, place: int) -> Iterator[State]:  # noqa: C901  one branch a step
-        """Choose the earlier plan, list tombstones, writers, outcomes, objects; fence; win fates; delete; clear
-        the registers; write a plan."""
+        """Choose the earlier plan, list tombstones, writers, outcomes; ask by name; list objects; fence; win
+        fates; delete; clear the registers; write a plan."""
         collector = state.collectors[place]
 
         def at(step: int, state: State = state, **changes: object) -> State:
@@ -252,10 +263,13 @@ class World:
         elif collector.step <= 3:
             what = self._listing_order()[collector.step - 1]
             for seen in self._listed(state, what):
-                yield at(collector.step + 1, state, **{what: seen})
+                following = ASK if collector.step == 3 and self.delays else collector.step + 1
+                yield at(following, state, **{what: seen})
+        elif collector.step == ASK:
+            yield at(4, outcomes=self._asked(state, collector))
         elif collector.step == 4:
-            yield at(5, present=state.objects)
-            yield at(5, self._fence(state, collector), present=state.objects)
+            for after in (state, self._fence(state, collector)):
+                yield at(5, self._settled(after), present=state.objects)
         elif collector.step == 5:
             dead, _ = self._judge(collector, None)
             known = collector.basis.graves if collector.basis else frozenset()
@@ -281,10 +295,6 @@ class World:
             dead, garbage = self._judge(collector, None)
             graves = frozenset(dead - collector.won)
             fresh = state._replace(plan=Plan(graves=graves, objects=frozenset(garbage)))
-            if self.delays:
-                fresh = fresh._replace(
-                    snapshots=tuple(item._replace(settled=True) for item in fresh.snapshots)
-                )
             done = Collector(left=collector.left)
             yield fresh._replace(collectors=_put(fresh.collectors, place, done))
 
@@ -296,23 +306,27 @@ class World:
         return ("graves", "writers", "outcomes")
 
     def _listed(self, state: State, what: str) -> Iterator[object]:
-        """What a listing may show. With delays it may leave out what came since the last plan."""
-        hidden: list[frozenset[int]] = [frozenset()]
-        if self.delays:
-            fresh = [i for i, item in enumerate(state.snapshots) if not item.settled]
-            hidden = [
-                frozenset(i for i in fresh if bits >> i & 1)
-                for bits in range(0, 2 << max(fresh, default=0), 2)
-            ]
-        for out in dict.fromkeys(hidden):
-            items = [(i, item) for i, item in enumerate(state.snapshots) if i not in out]
-            if what == "graves":
-                yield frozenset((i, len(item.fates) - 1) for i, item in items if item.buried)
-            elif what == "writers":
-                yield frozenset((i, item.pins) for i, item in items if item.writer == PRESENT)
-            else:
-                decided = (COMMITTED, ABORTED)
-                yield tuple((i, item.outcome, item.needs) for i, item in items if item.outcome in decided)
+        """What a listing may show: of each register how it is, and if it is fresh also how it was before."""
+        choices = [_views(i, item, what) for i, item in enumerate(state.snapshots)]
+        for views in product(*choices):
+            shown = [view for view in views if view is not None]
+            yield tuple(shown) if what == "outcomes" else frozenset(shown)
+
+    def _asked(self, state: State, collector: Collector) -> tuple[tuple[int, int, int], ...]:
+        """The outcomes that were listed, and those of listed writers and of commits in the journal."""
+        found = {item[0]: item for item in collector.outcomes}
+        if self.keeps("whom the journal names is asked for by name"):
+            listed = {i for i, _ in collector.writers}
+            for i, item in enumerate(state.snapshots):
+                if item.outcome == COMMITTED or (item.outcome == ABORTED and i in listed):
+                    found.setdefault(i, (i, item.outcome, item.needs))
+        return tuple(sorted(found.values()))
+
+    def _settled(self, state: State) -> State:
+        """The survey is made: what changed before it is no longer fresh once its plan is a grace old."""
+        if not self.delays or not self.keeps("the grace is over before anything is listed"):
+            return state
+        return state._replace(snapshots=tuple(item._replace(fresh=frozenset()) for item in state.snapshots))
 
     def _fence(self, state: State, collector: Collector) -> State:
         """Declare every undecided writer that was seen dead, and bury what it leaves."""
@@ -374,6 +388,31 @@ class World:
         if self.keeps("two plans a grace apart"):
             garbage &= collector.basis.objects if collector.basis else frozenset()
         return frozenset(garbage)
+
+
+def _freshened(before: State, after: State) -> State:
+    return after._replace(
+        snapshots=tuple(
+            new._replace(
+                fresh=new.fresh | {name for name in REGISTERS if getattr(old, name) != getattr(new, name)}
+            )
+            for old, new in zip(before.snapshots, after.snapshots, strict=True)
+        )
+    )
+
+
+def _views(i: int, item: Snapshot, what: str) -> list[object]:
+    """What a listing may show of one snapshot's register; None: nothing. What is listed is then read by name, so
+    a name that is gone shows nothing; only a fate that is not listed is not read."""
+    if what == "graves":
+        if "fates" in item.fresh:
+            return [None, *((i, number) for number in range(len(item.fates)))]
+        return [(i, len(item.fates) - 1) if item.buried else None]
+    if what == "writers":
+        views: list[object] = [(i, item.pins) if item.writer == PRESENT else None]
+        return views if views == [None] or "writer" not in item.fresh else [*views, None]
+    views = [(i, item.outcome, item.needs) if item.outcome in (COMMITTED, ABORTED) else None]
+    return views if views == [None] or "outcome" not in item.fresh else [*views, None]
 
 
 def _put(items: tuple, place: int, item: object) -> tuple:  # type: ignore[type-arg]

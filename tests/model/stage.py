@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 from holdfast.repository.writers import Host
 from holdfast.storage import Buffer, ObjectInfo, Storage
@@ -37,21 +38,30 @@ class Clock:
 
 @dataclass(slots=True)
 class Late:
-    """When names came and went, for storages whose listings come late: what happened less than `most` ago may
-    not be seen yet. Reading by name is always exact."""
+    """When names came and went, for storages whose listings come late: what happened less than `most` ago may be
+    seen or not, each name by itself and each listing anew, as by a server that has not heard of it yet. Reading by
+    name is always exact. `history`: all that was created, in order."""
 
     clock: Clock
+    random: Random
     most: timedelta = timedelta()
     created: dict[str, timedelta] = field(default_factory=dict)
+    history: list[str] = field(default_factory=list)
     deleted: dict[str, tuple[timedelta, ObjectInfo]] = field(default_factory=dict)
 
     def seen(self, infos: list[ObjectInfo], prefix: str, after: str | None) -> list[ObjectInfo]:
         if not self.most:
             return infos
         recent = self.clock.passed - self.most
-        shown = {info.name: info for info in infos if self.created.get(info.name, recent) <= recent}
+        share = self.random.choice((0.0, 0.5, 1.0))  # of what is recent, how much this server knows
+        shown = {
+            info.name: info
+            for info in infos
+            if self.created.get(info.name, recent) <= recent or self.random.random() < share
+        }
         for name, (when, info) in self.deleted.items():
-            if when > recent and name.startswith(prefix) and (after is None or name > after):
+            asked_for = name.startswith(prefix) and (after is None or name > after)
+            if when > recent and asked_for and self.random.random() >= share:
                 shown.setdefault(name, info)
         return [shown[name] for name in sorted(shown)]
 
@@ -120,6 +130,7 @@ class Actor(Through):
         self._turn()
         super().create(name, data)
         self._late.created[name] = self._late.clock.passed
+        self._late.history.append(name)
         self._late.deleted.pop(name, None)
 
     def replace(self, name: str, data: Buffer) -> None:

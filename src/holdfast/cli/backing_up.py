@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -91,22 +91,17 @@ def back_up_one(invocation: Invocation, choice: SourceChoice, asked: Asked) -> E
     place: RepositoryChoice = invocation.settings.pick_repository(asked.repo, choice.settings)
     options = asked.options(choice)
     source = assemble.source_of(choice, exclude_rows=asked.exclude_rows)
-    limit = options.max_runtime
-    hard_limit = (
-        nullcontext()
-        if limit is None
-        else invocation.stop.hard_limit(limit.total_seconds() + HARD_LIMIT_GRACE_SECONDS, EXIT_REFUSED)
-    )
     try:
         with (
+            _limited(invocation, options) as limited,
             opened(invocation, place, asked.identity_file) as repository,
             invocation.watching(quiet=asked.quiet) as listener,
             invocation.stop.listening() as interrupted,
         ):
-            with hard_limit:
-                report = workflow.backup(
-                    source, repository, options=options, listener=listener, interrupted=interrupted
-                )
+            report = workflow.backup(
+                source, repository, options=options, listener=listener, interrupted=interrupted
+            )
+            limited.close()
             copied = copy_after_backup(
                 invocation,
                 choice,
@@ -121,8 +116,18 @@ def back_up_one(invocation: Invocation, choice: SourceChoice, asked: Asked) -> E
             raise
         return Ended(source=source.name, exit_code=EXIT_FINE, error=error)
     is_partial = report.state is SnapshotState.PARTIAL or bool(copied and copied.failures)
-    code = EXIT_PARTIAL if is_partial else EXIT_FINE
+    code = EXIT_DAMAGED if report.refuted else EXIT_PARTIAL if is_partial else EXIT_FINE
     return Ended(source=source.name, exit_code=code, report=report, copied=copied)
+
+
+@contextmanager
+def _limited(invocation: Invocation, options: BackupOptions) -> Iterator[ExitStack]:
+    """From the opening of the repository on, which may hang, too, until the stack is closed."""
+    with ExitStack() as stack:
+        if options.max_runtime is not None:
+            seconds = options.max_runtime.total_seconds() + HARD_LIMIT_GRACE_SECONDS
+            stack.enter_context(invocation.stop.hard_limit(seconds, EXIT_REFUSED))
+        yield stack
 
 
 def back_up_each(invocation: Invocation, names: Sequence[str], asked: Asked) -> int:
@@ -180,13 +185,17 @@ def _summary(invocation: Invocation, ended: Sequence[Ended]) -> Iterator[Rendera
         yield from run_text(invocation, item)
         yield Text("")
     failed = [item.source for item in ended if item.report is None and not item.is_aside]
-    partial = [item.source for item in ended if item.report is not None and item.exit_code != EXIT_FINE]
+    partial = [item.source for item in ended if item.exit_code == EXIT_PARTIAL and item.report is not None]
+    damaged = [item.source for item in ended if item.report is not None and item.report.refuted]
     aside = [item.source for item in ended if item.is_aside]
-    fine = len(ended) - len(failed) - len(partial) - len(aside)
-    yield Text(f"{counted(len(ended), 'source')}: {fine} fine", style="" if failed or partial else "green")
+    fine = len(ended) - len(failed) - len(partial) - len(damaged) - len(aside)
+    yield Text(
+        f"{counted(len(ended), 'source')}: {fine} fine", style="" if failed or partial or damaged else "green"
+    )
     for word, names, style in (
         ("FAILED", failed, "bold red"),
         ("PARTIAL", partial, "bold red"),
+        ("DAMAGED", damaged, "bold red"),
         ("stepped aside", aside, "yellow"),
     ):
         if names:

@@ -94,6 +94,9 @@ def backup(
     snapshot partial (exit code 3); each gap is listed with the statement that mends it. So does a copy that fails
     (`copies` of the source): the snapshot stands, and the report names the repository that lacks it.
 
+    Exit code 4 if a full reading shows that earlier snapshots may hold old rows of a table: they are named, and
+    this one is right.
+
     A run that finds another one of the same source alive steps aside: exit code 5, and nothing is done.
 
     \b

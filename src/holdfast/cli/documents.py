@@ -79,13 +79,23 @@ def _backup(report: BackupReport) -> Document:
         "bytes": report.bytes,
         "reason": report.reason or None,
         "definitions_reused": report.definitions_reused,
+        "refuted": [str(table) for table in report.refuted],
+        "suspects": list(report.suspects),
     }
 
 
 @document_of.register
 def _list(report: ListReport) -> Document:
     return {
-        "snapshots": [_summary(listed.summary, verified=listed.verified) for listed in report.snapshots],
+        "snapshots": [
+            {
+                **_summary(listed.summary, verified=listed.verified),
+                "held": list(listed.held),
+                "replaced_by": listed.replaced_by,
+                "replaces": listed.replaces,
+            }
+            for listed in report.snapshots
+        ],
         "unreadable": [_finding(finding) for finding in report.unreadable],
     }
 
@@ -126,6 +136,8 @@ def _show(report: ShowReport) -> Document:
         "large_objects": {"count": root.large_objects.count, "bytes": root.large_objects.size_bytes},
         "roles": [role.name for role in root.roles],
         "coverage": _coverage(root.coverage),
+        "held": list(report.held),
+        "unreadable": [_finding(finding) for finding in report.unreadable],
     }
 
 
@@ -139,6 +151,9 @@ def _verify(report: VerifyReport) -> Document:
         "findings": [_finding(finding) for finding in report.findings],
         "seconds": round(report.seconds, 3),
         "snapshot_ids": list(report.snapshots),
+        "unseen": [_finding(finding) for finding in report.unseen],
+        "accepted": [_finding(finding) for finding in report.accepted],
+        "hints": [_finding(finding) for finding in report.hints],
     }
 
 

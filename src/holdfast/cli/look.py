@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,7 +24,10 @@ from holdfast.cli.options import (
     SnapshotOrAt,
 )
 from holdfast.cli.words import moment_there
-from holdfast.domain.errors import EXIT_DAMAGED, EXIT_FINE, UsageError
+from holdfast.domain.errors import EXIT_DAMAGED, EXIT_FINE, EXIT_PARTIAL, UsageError
+
+if TYPE_CHECKING:
+    from holdfast.repository.repo import Repository
 
 DEFAULT_LEVEL = 3
 
@@ -87,7 +91,7 @@ def list_(
 
     Oldest first, each with its newest check.
 
-    Exit code 4 if any could not be read: it is named, not left out.
+    Exit code 4 if any could not be read: it is named, not left out. `held`: a legal hold keeps it.
 
     \b
     Examples:
@@ -161,7 +165,7 @@ def show(
         chosen = choose(invocation, repository, meant, source=source)
         report = listing.show(repository, chosen.snapshot)
     invocation.show(report, **chosen.document())
-    return EXIT_FINE
+    return EXIT_DAMAGED if report.unreadable else EXIT_FINE
 
 
 def verify(
@@ -177,6 +181,31 @@ def verify(
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="All snapshots, which is the default.")] = False,
     at: At = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept",
+            metavar="N|N-M",
+            help="First accept that these damaged journal entries are lost for good, so that prunes go on; may be "
+            "repeated. Needs --reason.",
+            show_default=False,
+        ),
+    ] = None,
+    lost: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lost",
+            metavar="ID",
+            help="With --accept: this snapshot is lost, too; its whole id.",
+            show_default=False,
+        ),
+    ] = None,
+    reason: Annotated[
+        str | None,
+        typer.Option(
+            "--reason", metavar="TEXT", help="With --accept: why; kept in the journal.", show_default=False
+        ),
+    ] = None,
     level: Annotated[
         int,
         typer.Option(
@@ -199,12 +228,14 @@ def verify(
 ) -> int:
     """Check that the repository holds what was written.
 
-    Exit code 4 on any finding; each names the object, the snapshots and the tables it touches.
+    Exit code 4 on any finding; each names the object, the snapshots and the tables it touches. Exit code 3 if keys
+    were rotated meanwhile, so that some of it could not be opened.
 
     \b
     Examples:
       holdfast verify latest
       holdfast verify --all --level 1
+      holdfast verify --level 0 --accept 117 --reason "disk failure of 2026-11-02"
     """
     del json, max_rate, nice
     if sum(map(bool, (snapshots, all_, at))) > 1:
@@ -212,6 +243,7 @@ def verify(
             "--all, --at and snapshots by name exclude each other", hint="leave all but one of them out"
         )
     invocation = current(context)
+    accepting = _accepting(accept or [], lost or [], reason)
     meant = [wanted(name, None) for name in snapshots or ()] or ([wanted(None, at)] if at else [])
     place = invocation.settings.pick_repository(repo)
 
@@ -219,9 +251,54 @@ def verify(
 
     with opened(invocation, place, identity_file) as repository:
         chosen = [choose(invocation, repository, item, source=source) for item in meant]
+        if accepting is not None:
+            invocation.tell(accepting(repository), quiet=False)
         with invocation.watching(quiet=quiet) as listener, invocation.stop.listening() as interrupted:
             check = partial(workflow.verify, level=level, listener=listener, interrupted=interrupted)
             named = list(dict.fromkeys(item.snapshot for item in chosen)) or None
             report = check(repository, named, jobs=jobs) if jobs else check(repository, named)
     invocation.show(report, **(chosen[0].document() if at else {}))
-    return EXIT_DAMAGED if report.findings else EXIT_FINE
+    if report.findings:
+        return EXIT_DAMAGED
+    return EXIT_PARTIAL if report.unseen else EXIT_FINE
+
+
+def _accepting(
+    accept: Sequence[str], lost: Sequence[str], reason: str | None
+) -> Callable[[Repository], str] | None:
+    """What accepts these losses and says what that means; None if none is to be accepted."""
+    if not accept:
+        if lost or reason is not None:
+            raise UsageError("--lost and --reason belong to --accept", hint="name the entries with --accept")
+        return None
+    if not (reason or "").strip():
+        raise UsageError("--accept needs a --reason", hint="say it in a few words: it is kept in the journal")
+
+    from holdfast.domain.ids import parse_snapshot_id
+
+    positions = [_positions(text) for text in accept]
+    try:
+        named = [parse_snapshot_id(text) for text in lost]
+    except ValueError as error:
+        raise UsageError(str(error), hint="give the whole id with --lost") from error
+
+    def act(repository: Repository) -> str:
+        from holdfast.cli.people import now_utc, operator
+        from holdfast.workflows.acceptance import accept_losses
+
+        accepted = accept_losses(
+            repository, positions, lost=named, by=operator(), reason=str(reason).strip(), clock=now_utc
+        )
+        gone = f"; gone with them: {', '.join(accepted.snapshots)}" if accepted.snapshots else ""
+        return f"accepted as lost: journal entries {', '.join(accept)}{gone}"
+
+    return act
+
+
+def _positions(text: str) -> tuple[int, int]:
+    first, dash, last = text.partition("-")
+    if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) < int(first):
+        raise UsageError(
+            f"{text!r} names no journal entries", hint="give --accept a number, or two: 117, 2001-3000"
+        )
+    return int(first), int(last or first)

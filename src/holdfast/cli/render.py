@@ -70,6 +70,9 @@ def _backup(report: BackupReport) -> Parts:
         yield Text(f"PARTIAL: snapshot {report.snapshot} lacks {counted(len(failed), 'thing')}", style=_LOUD)
     else:
         yield Text(f"snapshot {report.snapshot} committed", style=_GOOD)
+    if report.refuted:
+        tables = printable(", ".join(map(str, report.refuted)))
+        yield Text(f"DAMAGED: earlier snapshots may hold old rows of {tables}: see below", style=_LOUD)
     rate = size(report.bytes / report.seconds) if report.seconds > 0 else "-"
     chunks = f"{counted(report.chunks_stored, 'new chunk')}, {number(report.chunks_reused)} reused"
     facts = [
@@ -110,15 +113,22 @@ def _list(report: ListReport) -> Parts:
                 shown[summary.snapshot],
                 printable(summary.source),
                 moment(summary.taken_at)[:16],
-                Text("PARTIAL", style=_LOUD) if partial else Text(summary.state.value),
+                Text.assemble(
+                    ("PARTIAL", _LOUD) if partial else summary.state.value, ", held" if listed.held else ""
+                ),
                 size(summary.plain_bytes),
                 _verified(listed.verified),
                 " ".join(summary.tags),
             )
         yield table
+        for listed in report.snapshots:
+            if listed.replaces is not None:
+                yield Text(
+                    f"{listed.summary.snapshot} replaces {listed.replaces}, sealed anew; they count once"
+                )
     if report.unreadable:
         yield Text("")
-        yield Text(f"UNREADABLE: {counted(len(report.unreadable), 'snapshot')}", style=_LOUD)
+        yield Text(f"UNREADABLE: {counted(len(report.unreadable), 'object')}", style=_LOUD)
         for finding in report.unreadable:
             yield from _finding(finding)
 
@@ -151,6 +161,7 @@ def _show(report: ShowReport) -> Parts:
             ("parent", summary.parent or "none"),
             *([("copy of", summary.origin.snapshot)] if summary.origin else []),
             ("tags", " ".join(summary.tags) or "none"),
+            *([("held by", ", ".join(report.held))] if report.held else []),
             ("verified", _verified(report.verified).plain),
             ("written by", f"holdfast {root.holdfast_version}"),
         ]
@@ -165,6 +176,8 @@ def _show(report: ShowReport) -> Parts:
         yield table
         yield Text("")
     yield from _coverage(root.coverage)
+    for finding in report.unreadable:
+        yield Text.assemble(("  UNREADABLE ", _LOUD), printable(finding.problem))
 
 
 @text_of.register
@@ -173,18 +186,23 @@ def _verify(report: VerifyReport) -> Parts:
         f"{counted(len(report.snapshots), 'snapshot')}, {counted(report.objects, 'object')}, "
         f"{size(report.bytes)} checked at level {report.level} in {duration(report.seconds)}"
     )
-    if not report.findings and not report.snapshots:
+    if report.findings:
+        yield Text(f"DAMAGED: {counted(len(report.findings), 'finding')}", style=_LOUD)
+        yield Text(f"  {scope}")
+    elif report.unseen:
+        yield Text("NOT ALL CHECKED: keys were rotated meanwhile, run it again", style=_LOUD)
+        yield Text(f"  otherwise no findings: {scope}")
+    elif not report.snapshots:
         yield Text("no snapshots yet: only the repository's history was checked", style=_CAREFUL)
-        return
-    if not report.findings:
+    else:
         yield Text(f"no findings: {scope}", style=_GOOD)
         if report.level < 3:
             yield Text(f"level {report.level} {_LEVEL_LIMITS[report.level]}; --level 3 reads every byte")
-        return
-    yield Text(f"DAMAGED: {counted(len(report.findings), 'finding')}", style=_LOUD)
-    yield Text(f"  {scope}")
-    for finding in report.findings:
+    for finding in (*report.findings, *report.unseen):
         yield from _finding(finding)
+    for word, findings in (("accepted", report.accepted), ("only a hint", report.hints)):
+        for finding in findings:
+            yield Text.assemble((f"  {word} ", _CAREFUL), printable(finding.problem))
     touched = sorted({snapshot for finding in report.findings for snapshot in finding.snapshots})
     if touched:
         yield Text("")

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -18,6 +18,7 @@ from holdfast.domain.errors import EXIT_INTERRUPTED
 
 GRACE_SECONDS = 4.0
 HARD_SECONDS = 8.0
+BRIEFLY_SECONDS = 0.5
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -27,6 +28,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.interrupted = threading.Event()
+        self._asked = False
         self._listening = False
         self._out_of_patience = False
         self._main = threading.main_thread()
@@ -66,10 +68,11 @@ class Stop:
         if self._out_of_patience:
             self._out_of_patience = False
             raise KeyboardInterrupt
-        if self.interrupted.is_set():
+        if self._asked:
             _exit_hard()
-        self.interrupted.set()
+        self._asked = True
         self.exit_hard_after(HARD_SECONDS)
+        _briefly(self.interrupted.set)
         if not self._listening:
             raise KeyboardInterrupt
         _tell("interrupted: ending cleanly; once more ends at once")
@@ -93,13 +96,24 @@ def _tell(line: str) -> None:
 
 
 def _exit_over(code: int) -> None:
-    _tell("error: the run hangs beyond its limit on run time; nothing was committed by it")
-    with suppress(OSError, ValueError):
-        sys.stdout.flush()
+    _briefly(lambda: _tell("error: the run hangs beyond its limit on run time; nothing was committed by it"))
+    _briefly(sys.stdout.flush)
     os._exit(code)
 
 
 def _exit_hard() -> None:
-    with suppress(OSError, ValueError):
-        sys.stdout.flush()
+    _briefly(sys.stdout.flush)
     os._exit(EXIT_INTERRUPTED)
+
+
+def _briefly(act: Callable[[], object]) -> None:
+    """The main thread may be, or hang, in the midst of this very stream or event, and have its lock: so another
+    thread does it, and is not waited for."""
+
+    def attempt() -> None:
+        with suppress(OSError, ValueError, RuntimeError):
+            act()
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(BRIEFLY_SECONDS)

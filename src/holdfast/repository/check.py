@@ -6,6 +6,7 @@ object, the snapshots and the tables that it touches. What could not be looked a
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -32,6 +33,16 @@ class Uses:
     tables: set[QualifiedName] = field(default_factory=set)
 
 
+class Severity(enum.StrEnum):
+    """`UNSEEN`: it came after the check began, sealed with newer keys, and was not looked at. `HINT`: damaged, but
+    nothing rests on it. `ACCEPTED`: damaged, and an operator has accepted the loss."""
+
+    DAMAGED = "damaged"
+    UNSEEN = "unseen"
+    HINT = "hint"
+    ACCEPTED = "accepted"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """Something wrong with one object, and what it touches."""
@@ -40,6 +51,7 @@ class Problem:
     snapshots: tuple[SnapshotId, ...]
     tables: tuple[QualifiedName, ...]
     problem: str
+    severity: Severity = Severity.DAMAGED
 
 
 Report = Callable[[Problem], None]

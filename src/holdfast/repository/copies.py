@@ -8,11 +8,11 @@ first characters of the original's id, without reading what else is there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from holdfast.domain.errors import DamagedError, ObjectMissingError, UsageError
+from holdfast.domain.errors import DamagedError, LockedOutError, ObjectMissingError, UsageError
 from holdfast.domain.ids import SnapshotId, make_snapshot_id, moment_of
 from holdfast.domain.manifest import Origin, SnapshotSummary
 from holdfast.repository.outcomes import Aborted, Committed
@@ -33,6 +33,32 @@ def origin_of(repository: Repository, summary: SnapshotSummary) -> Origin:
 
 def is_same_snapshot(one: Origin, other: Origin) -> bool:
     return (one.repository, one.snapshot) == (other.repository, other.snapshot)
+
+
+def find_replacements(
+    repository: Repository, summaries: Iterable[SnapshotSummary]
+) -> dict[SnapshotId, SnapshotId]:
+    """Which of these snapshots were sealed anew as which others (reseal.py), by their ids.
+
+    Two that hold the same are told apart by the keys: the one with the newest identities replaces the others.
+    Where that cannot be read, or keys do not tell them apart, none replaces the other.
+    """
+    same: dict[tuple[str, SnapshotId], list[SnapshotSummary]] = {}
+    for summary in summaries:
+        origin = origin_of(repository, summary)
+        same.setdefault((origin.repository, origin.snapshot), []).append(summary)
+    found: dict[SnapshotId, SnapshotId] = {}
+    for group in same.values():
+        if len(group) < 2:
+            continue
+        try:
+            current = [item for item in group if repository.has_current_identities(item)]
+        except (DamagedError, LockedOutError):
+            continue
+        if len(current) == 1:
+            new = current[0].snapshot
+            found.update({item.snapshot: new for item in group if item.snapshot != new})
+    return found
 
 
 def moment_part(snapshot: SnapshotId) -> str:

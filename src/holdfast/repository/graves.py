@@ -135,7 +135,7 @@ class Graves:
                 return mine
             fate = self.fate(snapshot, round_number)
             if fate is None or fate.ending is Ending.SWEPT:
-                return self.tombstone(snapshot, round_number)
+                return self._standing_tombstone(snapshot, round_number, at=at, by=by, reason=reason)
             round_number += 1
 
     def decide(self, fate: Fate) -> Fate:
@@ -147,6 +147,18 @@ class Graves:
             # It vanished between the two: another collector has swept, and cleared the registers meanwhile.
             return found if found is not None else _swept_by_another(fate)
         return fate
+
+    def _standing_tombstone(
+        self, snapshot: SnapshotId, round_number: int, *, at: datetime, by: str, reason: str
+    ) -> Tombstone:
+        """The one that was there just now. Where a collection has swept the snapshot and cleared its registers in
+        this moment, what was asked for has happened, and nothing is damaged."""
+        try:
+            return self.tombstone(snapshot, round_number)
+        except DamagedError as error:
+            if isinstance(error.__cause__, ObjectMissingError):
+                return Tombstone(snapshot=snapshot, round=round_number, at=at, by=by, reason=reason)
+            raise
 
     def _is_there(self, name: str) -> bool:
         try:

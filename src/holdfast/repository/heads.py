@@ -13,7 +13,7 @@ from typing import Any
 from holdfast.domain.errors import DamagedError
 from holdfast.domain.ids import SnapshotId, parse_snapshot_id
 from holdfast.repository import layout
-from holdfast.repository.documents import read_document, seal_document
+from holdfast.repository.documents import expect_name, read_document, seal_document
 from holdfast.repository.seal import ObjectType, Sealer
 from holdfast.storage import Storage
 
@@ -45,6 +45,12 @@ class Heads:
         except DamagedError:
             return None
         return head.snapshot if head.source == source else None
+
+    def check(self, name: str) -> None:
+        """Read one object below `heads/`; `DamagedError` if it is missing, altered or another's."""
+        head, _ = read_document(self._storage, self._sealer, ObjectType.HEAD, name, _decode)
+        if self._sealer.keyring.has_one_identity_key:  # else it may be named by a key of before a compromise
+            expect_name(name, self._name(head.source))
 
     def _name(self, source: str) -> str:
         digest = self._sealer.identify(ObjectType.HEAD, source.encode("utf-8", "surrogateescape"))

@@ -91,11 +91,17 @@ class Holds:
                 if found is not None:
                     yield replace(found, released=self._release(hold)) if hold in released else found
             elif name != layout.hold_released(hold):
-                raise DamagedError(
-                    f"object {name} is no hold that this version of Holdfast knows",
-                    object_name=name,
-                    hint="find out what wrote it, or install a newer version of Holdfast",
-                )
+                raise _no_hold(name)
+
+    def check(self, name: str) -> None:
+        """Read one object below `holds/`; `DamagedError` if it is missing, altered, another's, or no hold's."""
+        hold = _id_in(name)
+        if name == layout.hold_placed(hold):
+            self._placed(hold)
+        elif name == layout.hold_released(hold):
+            self._release(hold)
+        else:
+            raise _no_hold(name)
 
     def forget(self, hold: Hold) -> None:
         """Remove a hold that stands no more, of snapshots that are gone."""
@@ -124,6 +130,14 @@ class Holds:
 
     def _create(self, name: str, document: dict[str, Any]) -> None:
         self._storage.create(name, seal_document(self._sealer, ObjectType.HOLD, document)[0])
+
+
+def _no_hold(name: str) -> DamagedError:
+    return DamagedError(
+        f"object {name} is no hold that this version of Holdfast knows",
+        object_name=name,
+        hint="find out what wrote it, or install a newer version of Holdfast",
+    )
 
 
 def _id_in(name: str) -> str:

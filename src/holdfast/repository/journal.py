@@ -100,7 +100,7 @@ class Journal:
             return self._open(position, segments.name_of(position), folded[index])
 
     def walk(self, after: int = 0) -> Iterator[Walked]:
-        """Every position after `after`, ascending, up to the last one that the storage lists.
+        """Every position after `after`, ascending, up to the last one that there is, whether listed yet or not.
 
         Each segment is fetched once. Entries may be folded meanwhile: what is no object of its own any more is
         looked for in its segment.
@@ -114,6 +114,10 @@ class Journal:
             is_whole = first in firsts or not singles.issuperset(positions)
             yield from self._walk_segment(first, positions) if is_whole else map(self._look, positions)
             first += segments.SEGMENT_ENTRIES
+        position = max(after, last) + 1
+        while self._is_there(layout.journal(position)):
+            yield self._look(position)
+            position += 1
 
     def fold(self) -> Folded:
         """Join old entries into segments, and remove the single ones; the newest thousand stay single.

@@ -15,6 +15,7 @@ from holdfast.domain.errors import (
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import BlobRef, LargeObject, Root, SnapshotSummary, TableManifest
 from holdfast.repository import layout
+from holdfast.repository.abreast import abreast
 from holdfast.repository.blobs import missing, read_blob
 from holdfast.repository.config import Config, decode_config, digest_of
 from holdfast.repository.encoding import MalformedError
@@ -57,30 +58,64 @@ class Repository:
     def address(self) -> str:
         return self.storage.address
 
-    def committed(self, *, buried: bool = False) -> Iterator[Committed]:
-        """Committed snapshots, newest first; removed ones only with `buried`. Raises `DamagedError` at an
+    def committed(self, *, buried: bool = False, threads: int = 1) -> Iterator[Committed]:
+        """Committed snapshots, newest first; removed ones only with `buried`. `threads`: for who reads them all.
+
+        Raises `DamagedError` at an
         outcome that cannot be read: a listing that leaves one out could make an older snapshot look like the
         latest."""
         gone = set() if buried else self.graves.buried()
-        for snapshot in sorted(set(self.outcomes.names()) - gone, reverse=True):
-            outcome = self.outcomes.read(snapshot)
+        snapshots = sorted(set(self.outcomes.names()) - gone, reverse=True)
+        for outcome in abreast(self.outcomes.read, snapshots, threads=threads):
             if isinstance(outcome, Committed):
                 yield outcome
 
     def summary(self, snapshot: SnapshotId) -> SnapshotSummary:
-        """The summary of one snapshot; `UsageError` if it was never committed, or if it was removed."""
+        """The summary of one snapshot; `UsageError` if it was never committed, was removed, or is gone."""
         if self.graves.is_buried(snapshot):
             raise UsageError(
                 f"snapshot {snapshot} was removed",
                 hint=f"bring it back with holdfast undelete {snapshot}, while its objects are there",
             )
-        outcome = self.outcomes.read(snapshot)
+        try:
+            outcome = self.outcomes.read(snapshot)
+        except DamagedError as error:
+            if (
+                isinstance(error.__cause__, ObjectMissingError)
+                and (end := self._end_of(snapshot)) is not None
+            ):
+                raise end from error
+            raise
         if not isinstance(outcome, Committed):
             raise UsageError(
                 f"snapshot {snapshot} was never committed: {outcome.reason}",
                 hint="run holdfast list to see those that were",
             )
         return outcome.summary
+
+    def _end_of(self, snapshot: SnapshotId) -> UsageError | None:
+        """What the journal says of a snapshot without an outcome: it was removed and collected, or there never was
+        any such. None if it should be there, or if that cannot be told."""
+        text, hint, by = None, "run holdfast list to see those that there are", ""
+        is_committing = is_unclear = False
+        for step in self.journal.walk():
+            if step.entry is None:
+                is_unclear = True
+                continue
+            kind, facts = step.entry.kind, step.entry.facts
+            if kind == "committing" and facts.get("snapshot") == snapshot:
+                is_committing = True
+            elif kind == "buried" and snapshot in facts.get("snapshots", ()):
+                by = f" by {facts.get('by')} on {step.entry.at:%Y-%m-%d %H:%M} UTC"
+            elif kind == "collected" and snapshot in facts.get("snapshots", ()):
+                text = (
+                    f"there is no snapshot {snapshot} any more: it was removed{by}, and its objects were deleted "
+                    f"on {step.entry.at:%Y-%m-%d %H:%M} UTC"
+                )
+                hint = "look for a copy in another repository"
+        if text is None and not is_committing and not is_unclear:
+            text = f"there is no snapshot {snapshot} here"
+        return None if text is None else UsageError(text, hint=hint)
 
     def shares_identities(self, summary: SnapshotSummary) -> bool:
         """Whether a new snapshot may reuse what this one consists of.

@@ -7,7 +7,7 @@ the journal, then the outcome, which alone makes the snapshot exist.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -16,25 +16,23 @@ from holdfast.domain.errors import (
     HoldfastError,
     ObjectMissingError,
     RefusedError,
-    SteppedAsideError,
 )
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import BlobRef, Root, SnapshotState, SnapshotSummary
 from holdfast.repository import layout
 from holdfast.repository.blobs import BlobWriter, md5_of, store_object
+from holdfast.repository.company import refuse_company, refuse_company_of
 from holdfast.repository.heads import Head
 from holdfast.repository.locking import keep_locked
 from holdfast.repository.outcomes import Aborted, Committed
-from holdfast.repository.predecessors import Predecessors, undecided_writers
+from holdfast.repository.predecessors import Predecessors
 from holdfast.repository.repo import Repository
 from holdfast.repository.reuse import LeftBlobs, find_left_blobs, list_sizes
 from holdfast.repository.root_codec import encode_root
 from holdfast.repository.seal import ObjectType
 from holdfast.repository.writers import (
     HEARTBEAT_SECONDS,
-    Purpose,
     WriterRecord,
-    is_dead,
     this_host,
 )
 
@@ -68,6 +66,7 @@ class Run:
         self._heart = threading.Thread(target=self._beat, name="holdfast-heartbeat", daemon=True)
         self.heartbeat_problem: HoldfastError | None = None
         self._notes: list[str] = []
+        self._in_journal = False
         self._locks_began: datetime | None = None
         self._locked_until: datetime | None = None
 
@@ -88,7 +87,7 @@ class Run:
         `copy_of`: the run brings in a copy of the snapshot with that id.
         """
         if repository.config.single_writer:
-            _refuse_company(repository, predecessors.alive, predecessors.unreadable)
+            refuse_company(repository, predecessors.alive, predecessors.unreadable)
         relies_on = {record.snapshot for record in predecessors.crashed}
         for record in predecessors.crashed:
             relies_on.update(sorted(record.relies_on)[-KEEP_EARLIER:])
@@ -110,7 +109,7 @@ class Run:
         try:
             repository.writers.announce(record)
             if repository.config.single_writer:
-                _refuse_company_of(repository, record, clock)
+                _require_alone(repository, record, clock)
         except BaseException:
             _running_here.discard(snapshot)
             raise
@@ -239,6 +238,7 @@ class Run:
             origin=root.origin,
         )
         now = self._clock()
+        self._in_journal = True
         position = self.repository.journal.append(
             "committing",
             {"snapshot": self.snapshot, "source": root.source, "root": root_ref.identity.hex()},
@@ -282,7 +282,8 @@ class Run:
         stored nothing leaves no trace."""
         self._stop.set()
         self._heart.join()
-        if not list_sizes(self.repository.storage, [self.snapshot]):
+        # What the journal names needs a record or an outcome: without either it would pass for taken away.
+        if not self._in_journal and not list_sizes(self.repository.storage, [self.snapshot]):
             self.repository.writers.retire(self.record, now=self._clock())
             return
         ended = replace(self.record, finished=True)
@@ -314,42 +315,10 @@ class Run:
                 self.heartbeat_problem = error
 
 
-def _refuse_company(
-    repository: Repository, alive: Sequence[WriterRecord], unreadable: Sequence[DamagedError]
-) -> None:
-    """Where the storage cannot have two writers: raise `RefusedError` if there is, or may be, another one."""
-    hint = "wait for it; move to a storage that honours create-once to write at the same time"
-    for other in alive:
-        raise SteppedAsideError(
-            f"snapshot {other.snapshot} of {other.source} is being written by {other.host.name} (process "
-            f"{other.host.pid}), and the storage at {repository.address} cannot have two writers"
-            if other.purpose is Purpose.BACKUP
-            else f"a collection is running on {other.host.name} (process {other.host.pid}), and the storage at "
-            f"{repository.address} cannot have two writers",
-            snapshot=other.snapshot,
-            hint=hint,
-        )
-    for error in unreadable:
-        raise RefusedError(
-            f"{error.message}, so nobody knows whether a writer is alive, and the storage at "
-            f"{repository.address} cannot have two writers",
-            hint=f"make sure that no backup is running, then remove {error.object_name} from the storage",
-        )
-
-
-def _refuse_company_of(repository: Repository, record: WriterRecord, clock: Clock) -> None:
+def _require_alone(repository: Repository, record: WriterRecord, clock: Clock) -> None:
     """Look again after the record is there: of two that begin at once, at least one sees the other."""
-    now, here = clock(), this_host()
-    records, unreadable = undecided_writers(repository)
-    alive = [
-        other
-        for other in records
-        if other.snapshot != record.snapshot
-        and other.purpose in (Purpose.BACKUP, Purpose.COLLECT)
-        and not (other.finished or is_dead(other, now=now, here=here))
-    ]
     try:
-        _refuse_company(repository, alive, unreadable)
+        refuse_company_of(repository, record.snapshot, clock=clock)
     except RefusedError:
-        repository.writers.retire(record, now=now)
+        repository.writers.retire(record, now=clock())
         raise

@@ -21,7 +21,7 @@ import os
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from blake3 import blake3
 from cryptography.exceptions import InvalidTag
@@ -70,7 +70,10 @@ class ObjectType(enum.IntEnum):
     @property
     def context(self) -> bytes:
         """Separates the keys and identities of one type from those of every other."""
-        return b"holdfast/1/" + self.name.lower().encode("ascii")
+        return _CONTEXTS[self]
+
+
+_CONTEXTS: Final = {kind: b"holdfast/1/" + kind.name.lower().encode("ascii") for kind in ObjectType}
 
 
 class Encoding(enum.IntEnum):
@@ -91,12 +94,20 @@ class SealBrokenError(Exception):
         return DamagedError(f"object {object_name} is damaged: {self.reason}", object_name=object_name)
 
 
+class UnknownEpochError(SealBrokenError):
+    """A blob's header names an epoch of which this process has no keys: it was altered, or keys were rotated since
+    the keys were read."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(f"its header names epoch {epoch}, which has no keys in this repository")
+        self.epoch = epoch
+
+
 class SealFaultError(RefusedError):
     """A blob sealed a moment ago does not open to what went in: this machine computes wrongly."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class Header(NamedTuple):
     """What a blob says of itself in clear; to be believed only after its body was authenticated."""
 
     type: ObjectType
@@ -290,12 +301,12 @@ class Sealer:
         if len(blob) != header.blob_bytes:
             raise SealBrokenError(f"expected {header.blob_bytes} bytes, found {len(blob)}")
         if not self.keyring.knows(header.epoch):
-            raise SealBrokenError(
-                f"its header names epoch {header.epoch}, which has no keys in this repository"
-            )
+            raise UnknownEpochError(header.epoch)
         keys = self.keyring.keys(header.epoch)
         body = memoryview(blob).cast("B")[HEADER_BYTES:]
-        key, context = _blob_key(header, keys.data_key), header.pack() + self.keyring.repository_id.bytes
+        # What was read as a header is, to the byte, what packs again as that header.
+        packed = bytes(memoryview(blob)[:HEADER_BYTES])
+        key, context = _blob_key(header, keys.data_key), packed + self.keyring.repository_id.bytes
         limit = MAX_PLAIN_BYTES if max_plain_bytes is None else max_plain_bytes
         pieces = _decode(header.encoding, len(body) - TAG_BYTES, _authentic(body, key, context), limit)
         hasher = _hasher(kind, keys.identity_key)

@@ -18,6 +18,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeAlias
 
@@ -36,6 +37,7 @@ _FOLDER_MODE = 0o750
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_NAME_OF = itemgetter(0)
 _MOVES = 5
 """How often a move is tried when its folder vanishes because another process removed it as empty."""
 
@@ -65,6 +67,8 @@ class LocalStorage:
         # one and a third makes it anew, flushing the folder alone is left; on journaling file systems that saves
         # its entry in the parent as well, both being one transaction.
         self._flushed: set[str] = set()
+        # Folders above others, known to be no links: a hundred thousand deletions look at each of them once.
+        self._unlinked: set[str] = {self._root}
 
     @property
     def address(self) -> str:
@@ -119,6 +123,7 @@ class LocalStorage:
             with suppress(OSError):
                 while len(path := os.path.dirname(path)) > len(self._root):
                     self._flushed.discard(path)
+                    self._unlinked.discard(path)
                     os.rmdir(path)
 
     def clear_strays(self, now: datetime, *, min_age: timedelta = timedelta(days=1)) -> int:
@@ -141,12 +146,22 @@ class LocalStorage:
         """The path of an object or folder, after making sure that no link leads to it from inside the root."""
         path = os.path.join(self._root, name).rstrip("/")
         folder = os.path.dirname(path)
-        if folder not in self._flushed and os.path.realpath(folder) != folder and path != self._root:
+        if folder not in self._flushed and path != self._root and self._is_behind_link(folder):
             raise StorageUnusableError(
                 f"{folder} is or lies behind a symbolic link",
                 hint="replace the link by the folder that it points to, or name that folder as the repository",
             )
         return path
+
+    def _is_behind_link(self, folder: str) -> bool:
+        if folder == self._root:
+            return os.path.realpath(folder) != folder
+        parent = os.path.dirname(folder)
+        if parent not in self._unlinked:
+            if self._is_behind_link(parent):
+                return True
+            self._unlinked.add(parent)
+        return os.path.islink(folder)
 
     @contextmanager
     def _reading(self, name: str, *, doing: str = "read") -> Iterator[None]:
@@ -255,42 +270,49 @@ class LocalStorage:
             self._flushed.discard(folder)
             folder = os.path.dirname(folder)
 
-    def _walk(self, folder: str, prefix: str, after: str, path: str | None = None) -> Iterator[ObjectInfo]:
-        """Objects below `folder` ("" or ending in "/") in ascending order of their full names.
-
-        `path` is where it lies, if that was reached from a checked folder without following a link.
-        """
-        for label, entry in self._entries(folder, path):
-            name = folder + label
-            if label.endswith("/"):
-                wanted = name.startswith(prefix) or prefix.startswith(name)
-                if wanted and (name > after or after.startswith(name)):
-                    yield from self._walk(name, prefix, after, entry.path)
-            elif name.startswith(prefix) and name > after:
-                try:
-                    with self._reading(name):
-                        info = _info(name, entry.stat(follow_symlinks=False))
-                except ObjectMissingError:
-                    continue
-                yield info
+    def _walk(self, folder: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
+        """Objects below `folder` ("" or ending in "/") in ascending order of their full names."""
+        waiting = [iter(self._entries(folder, None))]
+        while waiting:
+            for name, entry in waiting[-1]:
+                if name.endswith("/"):
+                    wanted = name.startswith(prefix) or prefix.startswith(name)
+                    if wanted and (name > after or after.startswith(name)):
+                        waiting.append(iter(self._entries(name, entry.path)))
+                        break
+                elif name.startswith(prefix) and name > after:
+                    try:
+                        found = entry.stat(follow_symlinks=False)
+                    except OSError as error:
+                        self._require_gone(error, name)
+                        continue
+                    yield _info(name, found)
+            else:
+                waiting.pop()
 
     def _entries(self, folder: str, path: str | None) -> Sequence[_Entry]:
-        """What are objects or may hold some. A folder sorts with its "/", as in the full names below it."""
-        entries = []
-        with (
-            suppress(ObjectMissingError),
-            self._reading(folder),
-            os.scandir(path or self._path(folder)) as found,
-        ):
-            for entry in found:
-                if not is_segment(entry.name):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    entries.append((entry.name + "/", entry))
-                elif entry.is_file(follow_symlinks=False):
-                    entries.append((entry.name, entry))
-        entries.sort(key=lambda pair: pair[0])
+        """What are objects or may hold some, by their full names. A folder sorts with its "/", as in the names
+        below it. `path` is where it lies, if that was reached from a checked folder without following a link."""
+        entries: list[_Entry] = []
+        try:
+            with os.scandir(path or self._path(folder)) as found:
+                for entry in found:
+                    if not is_segment(entry.name):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        entries.append((f"{folder}{entry.name}/", entry))
+                    elif entry.is_file(follow_symlinks=False):
+                        entries.append((folder + entry.name, entry))
+        except OSError as error:
+            self._require_gone(error, folder)
+            return ()
+        entries.sort(key=_NAME_OF)
         return entries
+
+    def _require_gone(self, error: OSError, name: str) -> None:
+        """Raises what `error` means, unless it is that `name` vanished since it was listed."""
+        with suppress(ObjectMissingError), self._reading(name):
+            raise error
 
 
 def _make_root(path: str) -> None:

@@ -15,17 +15,19 @@ MAX_NAME_LENGTH = 900
 MAX_SEGMENT_LENGTH = 200
 """Linux file systems allow 255 bytes, eCryptfs 143 less a few; ours are far shorter."""
 
-_SEGMENT = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9._=-]*")
+_RULE = rf"[A-Za-z0-9_=-][A-Za-z0-9._=-]{{0,{MAX_SEGMENT_LENGTH - 1}}}"
+_SEGMENT = re.compile(_RULE)
+_NAME = re.compile(rf"{_RULE}(?:/{_RULE})*")
 
 
 def is_segment(text: str) -> bool:
     """Whether `text` may stand between two slashes of a name."""
-    return len(text) <= MAX_SEGMENT_LENGTH and _SEGMENT.fullmatch(text) is not None
+    return _SEGMENT.fullmatch(text) is not None
 
 
 def check_name(name: str) -> None:
     """Raises `ValueError` unless `name` may name an object."""
-    if len(name) > MAX_NAME_LENGTH or not all(map(is_segment, name.split("/"))):
+    if len(name) > MAX_NAME_LENGTH or _NAME.fullmatch(name) is None:
         raise ValueError(f"not an object's name: {name!r}")
 
 

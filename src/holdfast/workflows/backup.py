@@ -19,6 +19,7 @@ from holdfast.repository.predecessors import Predecessors
 from holdfast.repository.repo import Repository
 from holdfast.repository.run import Run
 from holdfast.workflows.parent import Parent, load_parent
+from holdfast.workflows.refuted import Refutation, note_refuted
 from holdfast.workflows.reports import BackupReport
 from holdfast.workflows.taking import (
     DEFAULT_FULL_EVERY_DAYS,
@@ -101,6 +102,7 @@ def backup(
                     )
                 )
                 root = taking.root
+                refutation = _refutation(taking, run, parent, clock)
                 state = SnapshotState.PARTIAL if is_partial(root.coverage) else SnapshotState.COMMITTED
                 summary = run.commit(root, state=state, stored_bytes=taking.bytes_stored)
             except BaseException:
@@ -114,7 +116,15 @@ def backup(
         seconds=time.monotonic() - began,
         adopted=max(left.snapshots(), default=None),
         warnings=run.warnings,
+        refutation=refutation,
     )
+
+
+def _refutation(taking: Taking, run: Run, parent: Parent, clock: Clock) -> Refutation | None:
+    tables = taking.captured.refuted
+    if not tables or parent.root is None:
+        return None
+    return note_refuted(run.repository, tables, snapshot=run.snapshot, parent=parent.root, at=clock())
 
 
 def _parent_of(run: Run, predecessors: Predecessors, options: BackupOptions, listener: Listener) -> Parent:
@@ -148,6 +158,7 @@ def _report(
     seconds: float,
     adopted: SnapshotId | None,
     warnings: tuple[str, ...],
+    refutation: Refutation | None,
 ) -> BackupReport:
     root, captured = taking.root, taking.captured
     return BackupReport(
@@ -169,5 +180,7 @@ def _report(
         adopted=adopted,
         coverage=root.coverage,
         readings=captured.readings,
-        warnings=(*taking.warnings, *warnings),
+        warnings=(*([refutation.message] if refutation else ()), *taking.warnings, *warnings),
+        refuted=refutation.tables if refutation else (),
+        suspects=refutation.suspects if refutation else (),
     )

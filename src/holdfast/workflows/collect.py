@@ -7,8 +7,7 @@ well, and writes the next plan; it may be killed at any step, and run twice at o
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from holdfast.domain.errors import HoldfastError, RefusedError
@@ -27,14 +26,13 @@ from holdfast.repository.collecting.decision import (
 )
 from holdfast.repository.collecting.fencing import fence_silent, give_up_leftovers
 from holdfast.repository.collecting.plans import Plan, Plans, basis_of
+from holdfast.repository.collecting.references import Opened
 from holdfast.repository.collecting.report import CollectionPlan, CollectionReport
 from holdfast.repository.collecting.rules import CollectionRules
 from holdfast.repository.collecting.survey import Survey, take_survey
 from holdfast.repository.collecting.sweep import Sweep
-from holdfast.repository.pins import reading
-from holdfast.repository.predecessors import undecided_writers
+from holdfast.repository.company import alone
 from holdfast.repository.repo import Repository
-from holdfast.repository.writers import Purpose, is_dead, this_host
 
 Clock = Callable[[], datetime]
 
@@ -46,14 +44,15 @@ def plan_collection(
     clock: Clock,
     burying: Collection[SnapshotId] = (),
     listener: Listener = ignore,
+    opened: Opened | None = None,
 ) -> CollectionPlan:
     """What would go, now and in the end, and why the rest stays; writes nothing. `burying`: as if these were
-    removed, too.
+    removed, too. `opened`: where to keep what an `apply_collection` that follows need not open again.
 
     Raises `DamagedError` for what cannot be read, `RefusedError` for what is unknown, or known and missing.
     """
     listener(PhaseBegan(phase="looking at every snapshot"))
-    survey = take_survey(repository, clock=clock)
+    survey = take_survey(repository, clock=clock, opened=opened)
     decision = decide(survey)
     return _describe(survey, rules, decision, decide(survey, burying=burying) if burying else decision)
 
@@ -65,11 +64,14 @@ def apply_collection(
     clock: Clock,
     listener: Listener = ignore,
     interrupted: threading.Event | None = None,
+    opened: Opened | None = None,
 ) -> CollectionReport:
-    """Collect. Raises like `plan_collection`, and `RefusedError` if more than the share would go, or if a writer
-    is alive where the storage cannot have two; nothing was deleted then."""
-    with _alone(repository, clock):
-        return _Collecting(repository, rules, clock, listener, interrupted or threading.Event()).run()
+    """Collect. Raises like `plan_collection`, and `RefusedError` if more than the share would go, or if somebody
+    else writes where the storage cannot have two; nothing was deleted then."""
+    with alone(repository, clock=clock):
+        return _Collecting(
+            repository, rules, clock, listener, interrupted or threading.Event(), opened or Opened()
+        ).run()
 
 
 class _Collecting:
@@ -82,22 +84,24 @@ class _Collecting:
         clock: Clock,
         listener: Listener,
         interrupted: threading.Event,
+        opened: Opened,
     ) -> None:
         self._repository = repository
         self._rules = rules
         self._clock = clock
         self._listener = listener
         self._interrupted = interrupted
+        self._opened = opened
 
     def run(self) -> CollectionReport:
         repository, rules = self._repository, self._rules
         self._listener(PhaseBegan(phase="looking at every snapshot"))
         fenced = fence_silent(repository, rules, now=self._clock())
-        survey = take_survey(repository, clock=self._clock)
+        survey = take_survey(repository, clock=self._clock, opened=self._opened)
         decision = decide(survey)
         plan = _describe(survey, rules, decision, decision)
         _require_share(plan, rules)
-        basis = basis_of(survey.plans, now=survey.at, grace=rules.grace)
+        basis = basis_of(survey.plans, now=survey.began, grace=rules.grace)
         given_up = give_up_leftovers(repository, survey, rules)
         self._listener(PhaseBegan(phase="deleting"))
         sweep = Sweep(repository, survey, self._interrupted)
@@ -118,7 +122,7 @@ class _Collecting:
             later_until=sweep.later.until,
             fenced=fenced,
             given_up=given_up,
-            warnings=self._fold(),
+            warnings=(*survey.accepted, *self._fold()),
         )
 
     def _write_plan(self, survey: Survey, decision: Decision, basis: Plan | None) -> None:
@@ -145,7 +149,7 @@ def _describe(
     survey: Survey, rules: CollectionRules, decision: Decision, supposed: Decision
 ) -> CollectionPlan:
     """`supposed` is what would be decided if what is to be removed were; what is ripe follows from what is."""
-    basis = basis_of(survey.plans, now=survey.at, grace=rules.grace)
+    basis = basis_of(survey.plans, now=survey.began, grace=rules.grace)
     ripe_snapshots = sweepable(survey, decision, basis)
     planned = basis.objects if basis is not None else frozenset()
     garbage = decide_swept(survey, ripe_snapshots).garbage
@@ -183,29 +187,3 @@ def _require_share(plan: CollectionPlan, rules: CollectionRules) -> None:
             f"{rules.share:.0%} is allowed",
             hint="look at the plan; if all of that is to go, allow a greater share with --allow-share",
         )
-
-
-@contextmanager
-def _alone(repository: Repository, clock: Clock) -> Iterator[None]:
-    """Where the storage cannot have two writers: say that a collection runs, then look who else does."""
-    if not repository.config.single_writer:
-        yield
-        return
-    with reading(repository, (), purpose=Purpose.COLLECT, clock=clock) as pin:
-        if pin.warning is not None:
-            raise RefusedError(f"no collection where only one may write: {pin.warning}")
-        now, here = clock(), this_host()
-        records, unreadable = undecided_writers(repository)
-        for error in unreadable:
-            raise error
-        for other in records:
-            mine = other.snapshot == pin.snapshot
-            if mine or other.purpose in (Purpose.RESTORE, Purpose.COPY) or other.finished:
-                continue
-            if not is_dead(other, now=now, here=here):
-                raise RefusedError(
-                    f"{other.host.name} (process {other.host.pid}) is writing, and the storage at "
-                    f"{repository.address} cannot have two writers",
-                    hint="collect when no backup runs",
-                )
-        yield

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 
 from holdfast.domain.errors import DamagedError, UsageError
 from holdfast.domain.ids import SnapshotId, pick_snapshot
 from holdfast.domain.manifest import Root, SnapshotSummary
-from holdfast.repository.copies import Holdings, copy_named, moment_part, origin_of
+from holdfast.repository.copies import Holdings, copy_named, find_replacements, moment_part, origin_of
 from holdfast.repository.outcomes import Committed
 from holdfast.repository.repo import Repository
 from holdfast.repository.verifications import Verification, latest_verdicts
+from holdfast.workflows.removal import held
 from holdfast.workflows.reports import Finding, ListedSnapshot, ListReport, VerifiedAt
 
 SAFETY_PREFIX = "before-restore-"
 LOOK_BACK = 100  # outcomes: reading all of them could take minutes when every one counts
 
 
+def now_utc() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowReport:
-    """One snapshot, whole: its summary, its root, and the strongest check it passed."""
+    """One snapshot, whole: its summary, its root, the strongest check it passed, and the ids of the legal holds
+    that stand over it. `unreadable`: what could not be read of checks and holds."""
 
     summary: SnapshotSummary
     root: Root
     verified: VerifiedAt | None
+    held: tuple[str, ...] = ()
+    unreadable: tuple[Finding, ...] = ()
 
 
-def list_snapshots(repository: Repository, *, source: str | None = None) -> ListReport:
-    """All committed snapshots that were not removed, oldest first, and every outcome or record that could not be
-    read."""
+def list_snapshots(
+    repository: Repository, *, source: str | None = None, clock: Callable[[], datetime] = now_utc
+) -> ListReport:
+    """All committed snapshots that were not removed, oldest first, and every outcome, record or hold that could
+    not be read."""
     summaries: list[SnapshotSummary] = []
     unreadable: list[Finding] = []
     removed: set[SnapshotId] = set()
@@ -49,13 +61,34 @@ def list_snapshots(repository: Repository, *, source: str | None = None) -> List
             summaries.append(outcome.summary)
     verdicts, damaged = latest_verdicts(repository, (item.snapshot for item in summaries))
     unreadable.extend(_finding(error) for error in damaged)
+    holds = _holds(repository, clock(), unreadable)
+    replaced_by = find_replacements(repository, summaries)
+    replaces = {new: old for old, new in replaced_by.items()}
     return ListReport(
         snapshots=tuple(
-            ListedSnapshot(summary=item, verified=_verified(verdicts.get(item.snapshot), item.snapshot))
+            ListedSnapshot(
+                summary=item,
+                verified=_verified(verdicts.get(item.snapshot), item.snapshot),
+                held=holds.get(item.snapshot, ()),
+                replaced_by=replaced_by.get(item.snapshot),
+                replaces=replaces.get(item.snapshot),
+            )
             for item in summaries
         ),
         unreadable=tuple(unreadable),
     )
+
+
+def _holds(
+    repository: Repository, now: datetime, unreadable: list[Finding]
+) -> dict[SnapshotId, tuple[str, ...]]:
+    """The holds that stand, by snapshot; one that cannot be read is added to `unreadable`."""
+    try:
+        holding = held(repository, now)
+    except DamagedError as error:
+        unreadable.append(_finding(error))
+        return {}
+    return {snapshot: tuple(hold.hold for hold in holds) for snapshot, holds in holding.items()}
 
 
 def resolve(repository: Repository, wanted: str, *, source: str | None = None) -> SnapshotId:
@@ -131,14 +164,20 @@ def is_safety(source: str) -> bool:
     return source.startswith(SAFETY_PREFIX)
 
 
-def show(repository: Repository, snapshot: SnapshotId) -> ShowReport:
+def show(
+    repository: Repository, snapshot: SnapshotId, *, clock: Callable[[], datetime] = now_utc
+) -> ShowReport:
     """Raises `UsageError` if it was never committed, `DamagedError` if it cannot be read."""
     summary = repository.summary(snapshot)
-    verdicts, _ = latest_verdicts(repository, [snapshot])
+    verdicts, damaged = latest_verdicts(repository, [snapshot])
+    unreadable = [_finding(error) for error in damaged]
+    holds = _holds(repository, clock(), unreadable)
     return ShowReport(
         summary=summary,
         root=repository.root(summary),
         verified=_verified(verdicts.get(snapshot), snapshot),
+        held=holds.get(snapshot, ()),
+        unreadable=tuple(unreadable),
     )
 
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from holdfast.domain.errors import UsageError
 from holdfast.domain.events import Listener, PhaseBegan, ignore
@@ -18,8 +19,10 @@ from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import SnapshotSummary
 from holdfast.domain.policy import RetentionPolicy
 from holdfast.domain.retention import Candidate, HeldBy, Verdict, judge
+from holdfast.repository.collecting.references import READERS, Opened
 from holdfast.repository.collecting.report import CollectionPlan, CollectionReport
 from holdfast.repository.collecting.rules import CollectionRules
+from holdfast.repository.copies import find_replacements
 from holdfast.repository.repo import Repository
 from holdfast.repository.verifications import latest_verdicts
 from holdfast.workflows.collect import apply_collection, plan_collection
@@ -95,16 +98,30 @@ def prune(
         if item.policy is not None
         for verdict in item.removable
     }
-    plan = plan_collection(repository, rules=rules, clock=clock, burying=tuple(removable), listener=listener)
+    opened = Opened()
+    look = partial(plan_collection, repository, rules=rules, clock=clock, listener=listener, opened=opened)
+    collect = partial(
+        apply_collection,
+        repository,
+        rules=rules,
+        clock=clock,
+        listener=listener,
+        interrupted=interrupted,
+        opened=opened,
+    )
     collection = None
-    if apply:
-        if removable:
-            listener(PhaseBegan(phase="removing snapshots"))
-            bury(repository, removable, by=by, clock=clock)
-            listener(PhaseBegan(phase=f"{len(removable)} removed, which undelete undoes; collecting"))
-        collection = apply_collection(
-            repository, rules=rules, clock=clock, listener=listener, interrupted=interrupted
-        )
+    if apply and not removable:
+        collection = collect()
+        plan = collection.plan  # a look before it would have said the same
+    else:
+        plan = look(
+            burying=tuple(removable)
+        )  # raises what would stop the collection, before anything is removed
+    if apply and removable:
+        listener(PhaseBegan(phase="removing snapshots"))
+        bury(repository, removable, by=by, clock=clock)
+        listener(PhaseBegan(phase=f"{len(removable)} removed, which undelete undoes; collecting"))
+        collection = collect()
     return PruneReport(
         address=repository.address,
         at=now,
@@ -120,7 +137,7 @@ def judge_sources(
 ) -> tuple[Judgement, ...]:
     """The verdicts on the snapshots of `sources` (none named: of all), by source; reads only."""
     by_source: dict[str, list[SnapshotSummary]] = {}
-    for outcome in repository.committed():
+    for outcome in repository.committed(threads=READERS):
         by_source.setdefault(outcome.summary.source, []).append(outcome.summary)
     for source in sources:
         if source not in by_source:
@@ -154,6 +171,7 @@ def candidates(
     for error in damaged:
         raise error
     holds = held(repository, now)
+    replaced_by = find_replacements(repository, wanted)
 
     def failed(snapshot: SnapshotId) -> bool:
         check = checks.get(snapshot)
@@ -171,6 +189,7 @@ def candidates(
                 HeldBy(hold=hold.hold, by=hold.by, reason=hold.why, until=hold.until)
                 for hold in holds.get(summary.snapshot, ())
             ),
+            replaced_by=replaced_by.get(summary.snapshot),
         )
         for summary in wanted
     )

@@ -1,5 +1,7 @@
 """Removing snapshots, bringing them back, and legal holds: what people and policies decide, before anything is
-deleted. A removal is a tombstone; the collection acts on it after its grace time."""
+deleted. A removal is a tombstone; the collection acts on it after its grace time.
+
+Whatever writes here raises `SteppedAsideError` where the storage cannot have two writers and another one lives."""
 
 from __future__ import annotations
 
@@ -11,12 +13,15 @@ from datetime import datetime
 from holdfast.domain.errors import DamagedError, ObjectMissingError, RefusedError, UsageError
 from holdfast.domain.ids import RANDOM_BYTES, SnapshotId, make_snapshot_id
 from holdfast.domain.manifest import SnapshotSummary
+from holdfast.repository.abreast import abreast
+from holdfast.repository.company import alone
 from holdfast.repository.graves import Ending, Fate, Tombstone
 from holdfast.repository.holds import Hold, Release
 from holdfast.repository.outcomes import Committed
 from holdfast.repository.repo import Repository
 
 Clock = Callable[[], datetime]
+BURIERS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +41,13 @@ def bury(
     Raises `RefusedError` if a hold names one and `UsageError` if one was never committed; nothing is removed then.
     A hold that comes at the same time brings its snapshots back, which is a `RefusedError` as well.
     """
+    with alone(repository, clock=clock):
+        return _bury(repository, reasons, by=by, clock=clock)
+
+
+def _bury(
+    repository: Repository, reasons: Mapping[SnapshotId, str], *, by: str, clock: Clock
+) -> tuple[Tombstone, ...]:
     at = clock()
     holding = held(repository, at)
     for snapshot in reasons:
@@ -44,12 +56,15 @@ def bury(
                 f"snapshot {snapshot} is under the hold {hold.hold} of {hold.by}: {hold.why}",
                 hint=f"leave it, or end the hold with holdfast hold release {hold.hold}",
             )
-        _require_committed(repository, snapshot)
+    for _ in abreast(lambda item: _require_committed(repository, item), reasons, threads=BURIERS):
+        pass
     if reasons:
         repository.journal.append("buried", {"snapshots": sorted(reasons), "by": by}, at=at)
-    buried = tuple(
-        repository.graves.bury(snapshot, at=at, by=by, reason=reason) for snapshot, reason in reasons.items()
-    )
+
+    def bury_one(item: tuple[SnapshotId, str]) -> Tombstone:
+        return repository.graves.bury(item[0], at=at, by=by, reason=item[1])
+
+    buried = tuple(abreast(bury_one, reasons.items(), threads=BURIERS))
     _yield_to_holds(repository, buried, clock=clock)
     return buried
 
@@ -76,13 +91,14 @@ def _yield_to_holds(repository: Repository, buried: Sequence[Tombstone], *, cloc
 def undelete(repository: Repository, snapshots: Sequence[SnapshotId], *, by: str, clock: Clock) -> None:
     """Bring removed snapshots back. Raises `UsageError` for one that was not removed, and `RefusedError` for one
     that a collection has swept; those before it in the order given are back then."""
-    for snapshot in snapshots:
-        standing = repository.graves.standing(snapshot)
-        if standing is None:
-            _require_committed(repository, snapshot)
-            raise UsageError(f"snapshot {snapshot} was not removed", hint="run holdfast list to see it")
-        _call_off(repository, snapshot, standing[0], Ending.UNDELETED, by=by, at=clock())
-        repository.journal.append("undeleted", {"snapshots": [snapshot], "by": by}, at=clock())
+    with alone(repository, clock=clock):
+        for snapshot in snapshots:
+            standing = repository.graves.standing(snapshot)
+            if standing is None:
+                _require_committed(repository, snapshot)
+                raise UsageError(f"snapshot {snapshot} was not removed", hint="run holdfast list to see it")
+            _call_off(repository, snapshot, standing[0], Ending.UNDELETED, by=by, at=clock())
+            repository.journal.append("undeleted", {"snapshots": [snapshot], "by": by}, at=clock())
 
 
 def removed(repository: Repository) -> tuple[RemovedSnapshot, ...]:
@@ -125,8 +141,6 @@ def add_hold(
         raise UsageError(
             f"a hold until {until:%Y-%m-%d %H:%M} UTC would never stand", hint="give a later time"
         )
-    for snapshot in snapshots:
-        _require_committed(repository, snapshot)
     hold = Hold(
         hold=make_snapshot_id(at, os.urandom(RANDOM_BYTES)),
         snapshots=tuple(dict.fromkeys(snapshots)),
@@ -135,14 +149,22 @@ def add_hold(
         why=why,
         until=until,
     )
+    with alone(repository, clock=clock):
+        _place(repository, hold)
+    return hold
+
+
+def _place(repository: Repository, hold: Hold) -> None:
+    for snapshot in hold.snapshots:
+        _require_committed(repository, snapshot)
     facts = {
         "hold": hold.hold,
         "snapshots": list(hold.snapshots),
-        "by": by,
-        "why": why,
-        "until": None if until is None else until.isoformat(),
+        "by": hold.by,
+        "why": hold.why,
+        "until": None if hold.until is None else hold.until.isoformat(),
     }
-    repository.journal.append("hold placed", facts, at=at)
+    repository.journal.append("hold placed", facts, at=hold.at)
     # The hold first, then the tombstones: a collection looks at them the other way round.
     repository.holds.place(hold)
     lost = []
@@ -150,7 +172,7 @@ def add_hold(
         try:
             standing = repository.graves.standing(snapshot)
             if standing is not None:
-                _call_off(repository, snapshot, standing[0], Ending.HELD, by=f"hold {hold.hold}", at=at)
+                _call_off(repository, snapshot, standing[0], Ending.HELD, by=f"hold {hold.hold}", at=hold.at)
             else:
                 _require_committed(repository, snapshot)
         except (RefusedError, UsageError):
@@ -161,11 +183,15 @@ def add_hold(
             + (", which stands for the others" if len(lost) < len(hold.snapshots) else ""),
             hint="look for a copy in another repository",
         )
-    return hold
 
 
 def release_hold(repository: Repository, hold: str, *, by: str, why: str, clock: Clock) -> Hold:
     """End a hold, named by its id or a unique prefix. Its record stays, and the journal says who ended it."""
+    with alone(repository, clock=clock):
+        return _release(repository, hold, by=by, why=why, clock=clock)
+
+
+def _release(repository: Repository, hold: str, *, by: str, why: str, clock: Clock) -> Hold:
     matches = [item for item in repository.holds.every() if item.hold.startswith(hold.lower())]
     if len(matches) != 1:
         raise UsageError(

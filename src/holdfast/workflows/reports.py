@@ -34,7 +34,8 @@ class TableReading:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupReport:
     """`bytes` counts all that the snapshot holds, `bytes_read` what was read of it. `reason`: why everything was
-    read; empty if only what may have changed was."""
+    read; empty if only what may have changed was. `refuted`: tables of which a full reading found rows
+    changed that the proof had called the same; `suspects`: earlier snapshots that may hold old rows of them."""
 
     snapshot: SnapshotId
     source: str
@@ -55,6 +56,8 @@ class BackupReport:
     coverage: tuple[CoverageEntry, ...]
     readings: tuple[TableReading, ...]
     warnings: tuple[str, ...]
+    refuted: tuple[QualifiedName, ...] = ()
+    suspects: tuple[SnapshotId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +71,14 @@ class VerifiedAt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedSnapshot:
+    """`held`: the ids of the legal holds that stand over it. `replaced_by`: the snapshot as which it was sealed
+    anew; `replaces`: the one of which this is such a copy."""
+
     summary: SnapshotSummary
     verified: VerifiedAt | None
+    held: tuple[str, ...] = ()
+    replaced_by: SnapshotId | None = None
+    replaces: SnapshotId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +102,10 @@ class Finding:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
     """`objects` and `bytes` count what was checked at this level (sealed objects; bytes of plaintext at
-    level 3, sealed bytes below)."""
+    level 3, sealed bytes below).
+
+    `unseen` came after the check began, sealed with newer keys, and was not looked at. `accepted` are damaged
+    journal entries whose loss an operator has accepted; `hints` are damaged, and nothing rests on them."""
 
     level: int
     snapshots: tuple[SnapshotId, ...]
@@ -101,6 +113,9 @@ class VerifyReport:
     bytes: int
     seconds: float
     findings: tuple[Finding, ...]
+    unseen: tuple[Finding, ...] = ()
+    accepted: tuple[Finding, ...] = ()
+    hints: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from holdfast.domain.errors import DamagedError, ObjectMissingError, RefusedError
+from holdfast.domain.errors import DamagedError, ObjectMissingError, RefusedError, SteppedAsideError
 from holdfast.domain.events import Listener, ignore
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import SnapshotSummary
@@ -116,6 +116,8 @@ def reseal(
         resealed.append(Resealed(original=summary.snapshot, copy=copy.snapshot))
         try:
             bury(repository, {summary.snapshot: REASON.format(copy=copy.snapshot)}, by=by, clock=clock)
+        except SteppedAsideError:
+            raise  # nothing keeps it: the next reseal goes on here
         except RefusedError as error:
             kept.append((summary.snapshot, error.message))
             _hold_copy(repository, summary.snapshot, copy.snapshot, clock=clock)

@@ -1,4 +1,6 @@
-"""Verify: does the repository still hold what was written? Levels 0 to 3, every finding named, all recorded."""
+"""Verify: does the repository still hold what was written? Levels 0 to 3, every finding named, all recorded.
+
+Invariant: a snapshot passes only if all that its level looks at was looked at, and nothing was found."""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ from holdfast.domain.tables import QualifiedName
 from holdfast.repository.check import (
     Inventory,
     Problem,
+    Severity,
     Uses,
     check_checksum,
     check_contents,
@@ -57,8 +60,9 @@ def verify(
     wanted = sorted(committed) if snapshots is None else list(snapshots)
     checking.require(wanted, committed)
     objects, size = checking.objects([committed[item] for item in wanted if item in committed], level, jobs)
-    findings = checking.findings()
+    findings, unseen = checking.findings(Severity.DAMAGED), checking.findings(Severity.UNSEEN)
     touched = {snapshot for finding in findings for snapshot in finding.snapshots}
+    unknown = {snapshot for finding in unseen for snapshot in finding.snapshots}
     at = clock()
     record_verification(
         repository,
@@ -66,7 +70,7 @@ def verify(
             record=make_snapshot_id(at, os.urandom(RANDOM_BYTES)),
             level=level,
             at=at,
-            passed=tuple(item for item in wanted if item not in touched),
+            passed=tuple(item for item in wanted if item not in touched | unknown),
             failed=tuple(item for item in wanted if item in touched),
         ),
         journal_hint=checking.journal_hint,
@@ -78,6 +82,9 @@ def verify(
         bytes=size,
         seconds=time.monotonic() - began,
         findings=findings,
+        unseen=unseen,
+        accepted=checking.findings(Severity.ACCEPTED),
+        hints=checking.findings(Severity.HINT),
     )
 
 
@@ -100,6 +107,7 @@ class _Checking:
                 snapshots=tuple(sorted({*before.snapshots, *problem.snapshots})),
                 tables=tuple(sorted({*before.tables, *problem.tables})),
                 problem=problem.problem,
+                severity=problem.severity,
             )
         self._problems[key] = problem
 
@@ -108,7 +116,7 @@ class _Checking:
         return check_history(self._repository, self.report)
 
     def require(self, wanted: Sequence[SnapshotId], committed: dict[SnapshotId, Committed]) -> None:
-        """A snapshot that was asked for by name and is not there is a finding, unless one names it already."""
+        """A snapshot that was asked for by name and is not there is a finding, unless something names it."""
         named = {snapshot for problem in self._problems.values() for snapshot in problem.snapshots}
         for snapshot in wanted:
             if snapshot not in committed and snapshot not in named:
@@ -170,7 +178,8 @@ class _Checking:
         if self._interrupted.is_set():
             raise InterruptedRunError("interrupted; what was not looked at is not verified")
 
-    def findings(self) -> tuple[Finding, ...]:
+    def findings(self, severity: Severity) -> tuple[Finding, ...]:
+        found = [problem for _, problem in sorted(self._problems.items()) if problem.severity is severity]
         return tuple(
             Finding(
                 object_name=problem.object_name,
@@ -178,7 +187,7 @@ class _Checking:
                 tables=problem.tables,
                 problem=problem.problem + (self._way_back(problem) if count < WAYS_BACK else ""),
             )
-            for count, (_, problem) in enumerate(sorted(self._problems.items()))
+            for count, problem in enumerate(found)
         )
 
     def _way_back(self, problem: Problem) -> str:

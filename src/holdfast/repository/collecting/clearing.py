@@ -10,13 +10,13 @@ sleep in the middle of creating this very outcome, and the register must not ope
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
 from holdfast.domain.errors import LackingRightsError
 from holdfast.domain.ids import SnapshotId
 from holdfast.repository import layout
+from holdfast.repository.abreast import abreast
 from holdfast.repository.collecting.rules import CollectionRules
 from holdfast.repository.collecting.survey import Survey
 from holdfast.repository.collecting.sweep import DELETERS, Later
@@ -57,8 +57,7 @@ def clear_registers(
     def clear(item: _Clearance) -> bool:
         return _clear(repository, survey, item, later)
 
-    with ThreadPoolExecutor(DELETERS, thread_name_prefix="holdfast-sweep") as pool:
-        cleared = list(pool.map(clear, clearances))
+    cleared = list(abreast(clear, clearances, threads=DELETERS))
     _clear_strays(repository, survey, later)
     _retire_dead(repository, survey, rules, at=at)
     _forget_holds(repository, survey, gone)

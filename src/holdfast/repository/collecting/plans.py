@@ -45,7 +45,7 @@ class Plans:
         plans = []
         for info in self._storage.list(layout.PLANS):
             try:
-                plans.append(self._read(layout.plan_in(info.name)))
+                plans.append(self.read(layout.plan_in(info.name)))
             except ValueError as error:
                 raise DamagedError(
                     f"object {info.name} is no plan that this version of Holdfast knows",
@@ -81,7 +81,8 @@ class Plans:
     def remove(self, number: int) -> None:
         self._storage.delete(layout.plan(number))
 
-    def _read(self, number: int) -> Plan:
+    def read(self, number: int) -> Plan:
+        """`DamagedError` if it is missing, altered or another's."""
         name = layout.plan(number)
         plan, _ = read_document(self._storage, self._sealer, ObjectType.PLAN, name, _decode)
         expect_name(name, layout.plan(plan.number))
@@ -89,7 +90,8 @@ class Plans:
 
 
 def basis_of(plans: Iterable[Plan], *, now: datetime, grace: timedelta) -> Plan | None:
-    """The newest plan that is a grace old."""
+    """The newest plan that was a grace old at `now`, which is before anything was listed: what was created before
+    the plan, and no listing showed by then, is shown by now."""
     ripe = [plan for plan in plans if plan.at <= now - grace]
     return max(ripe, key=lambda plan: plan.number, default=None)
 

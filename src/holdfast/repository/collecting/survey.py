@@ -5,13 +5,16 @@ objects. A writer that announced itself after the writers were listed found ever
 that announced itself before is in it, or its outcome is. A hold that was placed after the holds were listed finds
 every tombstone of this survey, and races for its fate.
 
+Listings may come late, by less than a grace; what is read by name is exact, and so is the journal. So whoever is
+announced and has no outcome in the listing, and whoever the journal says to be committing meanwhile, is asked for
+by name; two plans a grace apart make up for the rest.
+
 Anything that cannot be read, or that is known and missing, stops the collection by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -19,8 +22,10 @@ from typing import TypeVar
 from holdfast.domain.errors import DamagedError, ObjectMissingError, RefusedError
 from holdfast.domain.ids import SnapshotId, parse_snapshot_id
 from holdfast.repository import layout
+from holdfast.repository.abreast import abreast
 from holdfast.repository.collecting.plans import Plan, Plans
-from holdfast.repository.collecting.references import READERS, References, read_references
+from holdfast.repository.collecting.references import READERS, Opened, References, read_references
+from holdfast.repository.collecting.told import Told, read_told, require_known, told_since
 from holdfast.repository.config import KNOWN_FEATURES
 from holdfast.repository.graves import Ending, Fate, Tombstone
 from holdfast.repository.holds import Hold
@@ -59,8 +64,10 @@ class Survey:
     """`graves`: burials that stand; of those, `swept` are decided. `undecided`: writers without an outcome;
     `records`: those of decided ones, None where unreadable. `objects`: sizes of everything below data/ and meta/.
     `writers`: all that had a record, also those that came while the survey was made. `unknown`: names that
-    belong to no prefix."""
+    belong to no prefix. `began`: before anything was listed; `at`: when all was. `accepted`: what is lost
+    of the journal, as an operator has accepted."""
 
+    began: datetime
     at: datetime
     plans: tuple[Plan, ...]
     journal_position: int
@@ -76,6 +83,7 @@ class Survey:
     objects: dict[str, int]
     writers: frozenset[SnapshotId]
     unknown: tuple[str, ...]
+    accepted: tuple[str, ...] = ()
 
     def committed(self) -> Iterator[Committed]:
         for outcome in self.outcomes.values():
@@ -94,25 +102,35 @@ class Survey:
         return pins
 
 
-def take_survey(repository: Repository, *, clock: Callable[[], datetime]) -> Survey:
-    """Raises `DamagedError` for what cannot be read, `RefusedError` for what this version does not know, or for
+def take_survey(
+    repository: Repository, *, clock: Callable[[], datetime], opened: Opened | None = None
+) -> Survey:
+    """`opened`: roots and manifests of an earlier survey of this process, which need not be opened again.
+
+    Raises `DamagedError` for what cannot be read, `RefusedError` for what this version does not know, or for
     a snapshot that is known and missing."""
     _require_features(repository)
+    began = clock()
     plans = Plans(repository.storage, repository.sealer).every()
-    told = _read_journal(repository, plans)
+    told = read_told(repository, plans)
     rounds = list(repository.graves.rounds())
     # Read before the outcomes are listed: a record that is gone by then was decided, and its outcome is there.
     writers = _read_many(lambda item: _writer(repository, item), list_by_id(repository, layout.WRITERS))
     found = _read_many(lambda item: _outcome(repository, item), list_by_id(repository, layout.OUTCOMES))
     outcomes = {snapshot: outcome for snapshot, outcome in found.items() if outcome is not None}
+    meanwhile = told_since(repository, after=told.last)
+    _ask_by_name(repository, writers, outcomes, meanwhile)
     undecided, records = _split(writers, outcomes)
     fates = set(repository.graves.fates())
-    _require_known(repository, told, {*outcomes, *writers})
+    require_known(repository, (told, meanwhile), {*outcomes, *undecided})
     graves, swept = _read_graves(repository, rounds, fates)
     holds = tuple(repository.holds.every())
     summaries = [outcome.summary for outcome in outcomes.values() if isinstance(outcome, Committed)]
     references = read_references(
-        repository, summaries, is_swept=lambda item: item in swept or _swept_meanwhile(repository, item)
+        repository,
+        summaries,
+        is_swept=lambda item: item in swept or _swept_meanwhile(repository, item),
+        opened=opened or Opened(),
     )
     objects = {
         info.name: info.size_bytes
@@ -120,9 +138,10 @@ def take_survey(repository: Repository, *, clock: Callable[[], datetime]) -> Sur
         for info in repository.storage.list(prefix)
     }
     return Survey(
+        began=began,
         at=clock(),
         plans=plans,
-        journal_position=told.position,
+        journal_position=told.until(undecided),
         rounds=frozenset(rounds),
         fates=frozenset(fates),
         graves=graves,
@@ -135,6 +154,7 @@ def take_survey(repository: Repository, *, clock: Callable[[], datetime]) -> Sur
         objects=objects,
         writers=frozenset(list_by_id(repository, layout.WRITERS)) | frozenset(writers),
         unknown=tuple(_unknown(repository)),
+        accepted=told.accepted,
     )
 
 
@@ -148,49 +168,21 @@ def _require_features(repository: Repository) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Told:
-    """What journal and earlier plans know: who was committed, or about to be, and is not collected yet."""
-
-    position: int
-    known: dict[SnapshotId, str]
-
-
-def _require_known(repository: Repository, told: _Told, found: set[SnapshotId]) -> None:
-    """Whoever is known must be listed, unless another collection has cleared it away just now."""
-    missing = {snapshot: source for snapshot, source in told.known.items() if snapshot not in found}
-    if not missing:
-        return
-    for step in repository.journal.walk(after=told.position):
-        if step.entry is not None and step.entry.kind == "collected":
-            for snapshot in step.entry.facts.get("snapshots", ()):
-                missing.pop(SnapshotId(str(snapshot)), None)
-    for snapshot, source in sorted(missing.items()):
-        raise RefusedError(
-            f"snapshot {snapshot} is missing from the listing of {layout.OUTCOMES}, although {source} knows it; "
-            "nothing was deleted",
-            hint="run holdfast verify --all --level 0; a listing that lies makes live objects look dead",
-        )
-
-
-def _read_journal(repository: Repository, plans: tuple[Plan, ...]) -> _Told:
-    """Read before the listings: an entry `committing` that is there by now has its writer's record, or its
-    outcome, in the listings that follow."""
-    newest = plans[-1] if plans else None
-    position = newest.journal_position if newest else 0
-    known = (
-        {snapshot: layout.plan(newest.number) for snapshot in newest.snapshots} if newest is not None else {}
-    )
-    for step in repository.journal.walk(after=position):
-        if step.entry is None:
-            raise step.damage or DamagedError(f"object {step.name} is damaged", object_name=step.name)
-        position = step.position
-        if step.entry.kind == "committing":
-            known[parse_snapshot_id(str(step.entry.facts["snapshot"]))] = step.name
-        elif step.entry.kind == "collected":
-            for snapshot in step.entry.facts.get("snapshots", ()):
-                known.pop(SnapshotId(str(snapshot)), None)
-    return _Told(position=position, known=known)
+def _ask_by_name(
+    repository: Repository,
+    writers: dict[SnapshotId, WriterRecord | DamagedError | None],
+    outcomes: dict[SnapshotId, Outcome],
+    meanwhile: Told,
+) -> None:
+    """Add what the listings do not show, or not yet. Whoever committed before the writers were listed has its
+    entry in the journal by now, at the latest in `meanwhile`; the record is looked for before the outcome, since a
+    writer creates the one before it removes the other."""
+    for snapshot in sorted({*writers, *meanwhile.known} - set(outcomes)):
+        if snapshot not in writers:
+            writers[snapshot] = _writer(repository, snapshot)
+        outcome = _outcome(repository, snapshot)
+        if outcome is not None:
+            outcomes[snapshot] = outcome
 
 
 def _read_graves(
@@ -296,5 +288,4 @@ def _unknown(repository: Repository) -> Iterator[str]:
 def _read_many(read: Callable[[K], T], keys: Iterable[K]) -> dict[K, T]:
     """Many small documents, several at a time."""
     wanted = list(keys)
-    with ThreadPoolExecutor(READERS, thread_name_prefix="holdfast-collect") as pool:
-        return dict(zip(wanted, pool.map(read, wanted), strict=True))
+    return dict(zip(wanted, abreast(read, wanted, threads=READERS), strict=True))

@@ -10,26 +10,21 @@ an outcome without objects, and no register opens again for somebody who slept.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
 
 from holdfast.domain.errors import InterruptedRunError, LackingRightsError, LockedObjectError
 from holdfast.domain.ids import SnapshotId
 from holdfast.repository import layout
+from holdfast.repository.abreast import abreast
 from holdfast.repository.collecting.decision import Decision, decide_swept
 from holdfast.repository.collecting.plans import Plan
 from holdfast.repository.collecting.survey import Survey
 from holdfast.repository.graves import Ending, Fate
 from holdfast.repository.repo import Repository
 
-T = TypeVar("T")
-K = TypeVar("K")
-
 DELETERS = 8
-_RUN = 64
 
 
 @dataclass(slots=True)
@@ -68,7 +63,7 @@ class Sweep:
             return self._repository.graves.decide(self._fate(snapshot))
 
         swept = set()
-        for snapshot, fate in zip(snapshots, self._side_by_side(decide, snapshots), strict=True):
+        for snapshot, fate in zip(snapshots, abreast(decide, snapshots, threads=DELETERS), strict=True):
             if fate.ending is Ending.SWEPT:
                 swept.add(snapshot)
             else:
@@ -124,7 +119,7 @@ class Sweep:
                 return error
             return None
 
-        for name, error in zip(names, self._side_by_side(delete, names), strict=True):
+        for name, error in zip(names, abreast(delete, names, threads=DELETERS), strict=True):
             if error is None:
                 self.deleted[name] = sizes[name]
             else:
@@ -138,15 +133,6 @@ class Sweep:
             by="collection",
             ending=Ending.SWEPT,
         )
-
-    def _side_by_side(self, work: Callable[[K], T], items: Iterable[K]) -> Iterator[T]:
-        """Results in order; several threads, each with a run of items, since one task each costs more than a
-        deletion does on a disk."""
-        every = list(items)
-        runs = [every[start : start + _RUN] for start in range(0, len(every), _RUN)]
-        with ThreadPoolExecutor(DELETERS, thread_name_prefix="holdfast-sweep") as pool:
-            for results in pool.map(lambda run: [work(item) for item in run], runs):
-                yield from results
 
     def _stop_if_asked(self) -> None:
         if self._interrupted.is_set():
