@@ -1,17 +1,25 @@
-"""Reading many small blobs: a pack is fetched once and kept while its blobs are asked for."""
+"""Reading many blobs with few requests: those that lie side by side by one request; of the smallest, whole packs,
+which are kept while their blobs are asked for."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from holdfast.domain.errors import ObjectMissingError
 from holdfast.domain.manifest import BlobRef
-from holdfast.repository.blobs import missing, open_blob, read_blob
+from holdfast.repository.blobs import fetch, missing, open_blob, read_blob
 from holdfast.repository.seal import ObjectType, Sealer
 from holdfast.storage import Storage
 
 KEEP_BYTES = 48 * 1024 * 1024
+# A blob of this size is worth a request of its own. Only smaller ones are read by fetching their pack: with more
+# readers than packs that are kept, each of a hundred chunks would fetch 16 MiB.
+ALONE_BYTES = 32 * 1024
+RUN_BYTES = 4 * 1024 * 1024
+GAP_BYTES = 64 * 1024
 
 
 class PackReader:
@@ -30,10 +38,23 @@ class PackReader:
 
     def read(self, kind: ObjectType, ref: BlobRef) -> bytes:
         """The plaintext of one blob; `DamagedError` with the object's name if it is not what was written."""
-        if ref.length == ref.object_bytes or ref.object_bytes > self._keep_bytes // 2:
+        if ref.length >= min(ref.object_bytes, ALONE_BYTES) or ref.object_bytes > self._keep_bytes // 2:
             return read_blob(self._storage, self._sealer, kind, ref)
         pack = memoryview(self._pack(ref.object_name))
         return open_blob(self._sealer, pack[ref.offset : ref.offset + ref.length], kind, ref)
+
+    def read_all(self, blobs: Iterable[tuple[ObjectType, BlobRef]]) -> Iterator[bytes]:
+        """The plaintexts of these blobs, in their order, each checked before it is handed out."""
+        for run in _runs(blobs):
+            first, last = run[0][1], run[-1][1]
+            if first is last:
+                yield self.read(*run[0])
+                continue
+            length = last.offset + last.length - first.offset
+            span = memoryview(fetch(self._storage, replace(first, length=length)))
+            for kind, ref in run:
+                start = ref.offset - first.offset
+                yield open_blob(self._sealer, span[start : start + ref.length], kind, ref)
 
     def _pack(self, name: str) -> bytes:
         with self._lock:
@@ -52,3 +73,24 @@ class PackReader:
                 _, dropped = self._packs.popitem(last=False)
                 self._kept_bytes -= len(dropped)
         return pack
+
+
+def _runs(blobs: Iterable[tuple[ObjectType, BlobRef]]) -> Iterator[list[tuple[ObjectType, BlobRef]]]:
+    """Successive blobs that one request can bring: they follow each other in one object, with little between."""
+    run: list[tuple[ObjectType, BlobRef]] = []
+    for kind, ref in blobs:
+        if run and not _continues(run[0][1], run[-1][1], ref):
+            yield run
+            run = []
+        run.append((kind, ref))
+    if run:
+        yield run
+
+
+def _continues(first: BlobRef, last: BlobRef, ref: BlobRef) -> bool:
+    gap = ref.offset - (last.offset + last.length)
+    return (
+        ref.object_name == first.object_name
+        and 0 <= gap <= GAP_BYTES
+        and ref.offset + ref.length - first.offset <= RUN_BYTES
+    )

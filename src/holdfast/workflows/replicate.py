@@ -257,10 +257,11 @@ class _Sending:
         writer, sealer = self._run.data_writer(), self._destination.sealer
         tickets: list[tuple[Wanted, int]] = []
         places: dict[bytes, BlobRef] = {}
+        plaintexts = self._packs.read_all((item.kind, item.ref) for item in task)
         for item in task:
             self._stop_if_asked()
             with at(self._source):
-                plaintext = self._packs.read(item.kind, item.ref)
+                plaintext = next(plaintexts)
             identity = sealer.identify(item.kind, plaintext)
             found = shared.by_destination.get(identity) or self._adopt(item.kind, identity, len(plaintext))
             if found is not None:

@@ -257,9 +257,9 @@ class _Snapshot:
     def rows(self, table: TableLoad, parts: range) -> Iterator[bytes]:
         """The rows of some ranges of a table, chunk by chunk, each one's identity checked."""
         _, manifest = self.tables[table.name]
-        for record in manifest.ranges[parts.start : parts.stop]:
-            for chunk in record.chunks:
-                yield self._packs.read(ObjectType.CHUNK, chunk.blob)
+        records = manifest.ranges[parts.start : parts.stop]
+        chunks = (chunk for record in records for chunk in record.chunks)
+        yield from self._packs.read_all((ObjectType.CHUNK, chunk.blob) for chunk in chunks)
 
     def large_objects(self, ref: BlobRef) -> LargeObjectSupplier:
         def supply() -> Iterator[LargeObjectLoad]:
@@ -274,8 +274,7 @@ class _Snapshot:
         return supply
 
     def _pieces(self, item: LargeObject) -> Iterator[bytes]:
-        for piece in item.pieces:
-            yield self._packs.read(ObjectType.CHUNK, piece)
+        yield from self._packs.read_all((ObjectType.CHUNK, piece) for piece in item.pieces)
 
 
 def _make_plan(reading: _Snapshot, archive: Path, options: RestoreOptions) -> RebuildPlan:
