@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 
-from bench import data, figures, incremental, picture, report, trials
+from bench import data, figures, incremental, picture, pruning, report, trials
 from bench.data import Database
 from bench.figures import Figure
 from bench.machine import machine_facts
@@ -40,6 +40,7 @@ PARTS: dict[str, tuple[str, tuple[Callable[[Site, str], Trial], ...]]] = {
     "large": (LARGE, (trials.large_backup_trial, trials.large_restore_trial)),
     "changes": (STANDARD, ()),
     "month": (STANDARD, ()),
+    "prune": ("", ()),
 }
 # Long ones, run only when asked for.
 ASKED_FOR = frozenset({"large", "month"})
@@ -95,14 +96,18 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     small.add_argument(
         "--tables", type=_positive, default=data.STANDARD_TABLES, metavar="N", help="of the tiny ones (10000)"
     )
+    small.add_argument(
+        "--snapshots", type=_positive, default=pruning.SNAPSHOTS, metavar="N", help="to be pruned (1000)"
+    )
     options = parser.parse_args(arguments)
     options.parts = options.only or [part for part in PARTS if part not in ASKED_FOR]
     if options.large and "large" not in options.parts:
         options.parts.append("large")
-    options.standard = (options.scale, options.rows_divisor, options.tables) == (
+    options.standard = (options.scale, options.rows_divisor, options.tables, options.snapshots) == (
         data.STANDARD_SCALE,
         1,
         data.STANDARD_TABLES,
+        pruning.SNAPSHOTS,
     )
     if options.write is not None and not options.standard:
         parser.error("--write is for figures of the standard data")
@@ -141,6 +146,16 @@ def _measure(options: argparse.Namespace) -> Document:
             databases = _prepare(server, options)
             results = _race(site, options)
             studied = _study(site, options)
+            if "prune" in options.parts:
+                pruned, results["prune"] = pruning.study_prune(
+                    site.holdfast,
+                    runs_folder,
+                    rounds=options.runs,
+                    snapshots=options.snapshots,
+                    settle=server.settle,
+                    say=_say,
+                )
+                studied += pruned
             facts = {
                 "taken_at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
                 "standard": options.standard,

@@ -62,6 +62,15 @@ class Holdfast:
             raise BenchError(f"holdfast verify found damage: {findings}")
         return run
 
+    def prune(self, repository: Path, *options: str) -> Measured:
+        return self._run("prune", *options, "--repo", repository, "--json")
+
+    def check(self, repository: Path) -> None:
+        """Every object that a snapshot needs is there; raises `BenchError` at any finding."""
+        run = self._run("verify", "--all", "--level", "1", "--repo", repository, "--json")
+        if findings := document_of(run)["findings"]:
+            raise BenchError(f"holdfast verify found damage: {findings}")
+
     def row_bytes(self, repository: Path) -> int:
         """COPY text of all tables in all snapshots of a repository."""
         listed = document_of(self._run("list", "--repo", repository, "--json"))

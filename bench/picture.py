@@ -66,6 +66,7 @@ def _panels(document: dict[str, Any]) -> Iterator[Panel]:
         "restore": "Restore",
         "many backup": "Many tiny tables: full backup",
         "many restore": "Many tiny tables: restore",
+        "prune": "Prune of a thousand snapshots",
     }
     results = document["trials"]
     for trial, title in titles.items():

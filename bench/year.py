@@ -9,47 +9,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import random
 import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from holdfast.domain.ids import make_snapshot_id
-from holdfast.domain.manifest import (
-    ArchiveRef,
-    BlobRef,
-    ChunkRef,
-    DatabaseFacts,
-    Instant,
-    LargeObjectsRef,
-    Lineage,
-    RangeRecord,
-    Root,
-    SnapshotState,
-    TableEntry,
-    TableManifest,
-)
+from bench.builder import HandClock, Shop, take
 from holdfast.domain.policy import RetentionPolicy
-from holdfast.domain.ranges import PageRange
-from holdfast.domain.tables import Column, QualifiedName, Tier
 from holdfast.repository.collecting.rules import CollectionRules
 from holdfast.repository.config import Config, digest_of
 from holdfast.repository.keyring import Keyring, add_passphrase_slot
-from holdfast.repository.predecessors import find_predecessors
 from holdfast.repository.repo import Repository, create_repository
-from holdfast.repository.run import Run
-from holdfast.repository.seal import ObjectType
 from holdfast.repository.slots import Argon2
-from holdfast.repository.table_codec import encode_table
 from holdfast.storage.memory import MemoryStorage
 from holdfast.storage.wrap import Counted
-from holdfast.workflows.parent import Parent, ReusingWriter, load_parent
 from holdfast.workflows.prune import prune
 from holdfast.workflows.verify import verify
 
@@ -57,29 +34,6 @@ EVERY = timedelta(minutes=5)
 POLICY = RetentionPolicy(keep_last=12, hourly=24, daily=7, weekly=5, monthly=12)
 TABLES = ("accounts", "events", "orders", "products", "sessions", "settings")
 RANGES = 4
-BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
-DATABASE = DatabaseFacts(
-    name="shop",
-    owner="shop",
-    encoding="UTF8",
-    locale_provider="libc",
-    collate="C",
-    ctype="C",
-    locale=None,
-    icu_rules=None,
-    server_version=180000,
-    server_version_text="18.0",
-)
-
-
-@dataclass(slots=True)
-class Clock:
-    """A clock that goes only when it is told to."""
-
-    now: datetime = BEGINNING
-
-    def __call__(self) -> datetime:
-        return self.now
 
 
 @dataclass(slots=True)
@@ -102,31 +56,18 @@ class Month:
     kinds: dict[str, int] = field(default_factory=dict)
 
 
-class Shop:
-    """A small database that lives: with every snapshot a few rows of one or two tables have changed."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
-        self.ranges = {name: [self._rows() for _ in range(RANGES)] for name in TABLES}
-
-    def live(self) -> None:
-        for name in self._random.sample(TABLES, self._random.choice((0, 1, 1, 2))):
-            self.ranges[name][self._random.randrange(RANGES)] = self._rows()
-
-    def _rows(self) -> bytes:
-        return b"".join(b"%d\t%s\n" % (n, self._random.randbytes(8).hex().encode()) for n in range(20))
-
-
 class Year:
     """The repository under simulation, and what was measured."""
 
     def __init__(self, *, sources: int = 1, seed: int = 1) -> None:
-        self.clock = Clock()
+        self.clock = HandClock()
         self.storage = Counted(MemoryStorage())
         self.repository = _make_repository(self.storage, self.clock())
         self.months: list[Month] = []
         self.snapshots = 0
-        self._shops = {f"shop{number}": Shop(seed + number) for number in range(sources)}
+        self._shops = {
+            f"shop{number}": Shop(TABLES, ranges=RANGES, seed=seed + number) for number in range(sources)
+        }
 
     def simulate(
         self, days: int, *, per_day: int = 288, after_month: Callable[[int], None] = lambda _: None
@@ -140,30 +81,14 @@ class Year:
             for _ in range(per_day):
                 self.clock.now += timedelta(days=1) / per_day
                 for source, shop in self._shops.items():
-                    shop.live()
+                    _live(shop)
                     self._measured_run(source, shop, month)
             self._measured_prune(month)
             if (day + 1) % 30 == 0 or day + 1 == days:
                 after_month(day + 1)
 
     def take(self, source: str, shop: Shop) -> None:
-        """One backup as the workflow does it, with rows from the shop instead of a server."""
-        now = self.clock()
-        predecessors = find_predecessors(self.repository, source, now=now)
-        run = Run.begin(
-            self.repository,
-            snapshot=make_snapshot_id(now, os.urandom(10)),
-            source=source,
-            predecessors=predecessors,
-            level=1,
-            clock=self.clock,
-        )
-        with run:
-            summary = predecessors.parent
-            if summary is not None and not run.still_stands(summary.snapshot):
-                summary = None
-            root, stored = _capture(run, load_parent(self.repository, summary), shop, now)
-            run.commit(root, state=SnapshotState.COMMITTED, stored_bytes=stored)
+        take(self.repository, source, shop, clock=self.clock)
         self.snapshots += 1
 
     def prune(self) -> None:
@@ -207,96 +132,18 @@ class Year:
         month.snapshots = sum(1 for _ in self.repository.committed())
 
 
+def _live(shop: Shop) -> None:
+    """With every snapshot a few rows of one or two tables have changed."""
+    for name in shop.random.sample(TABLES, shop.random.choice((0, 1, 1, 2))):
+        shop.change(name, shop.random.randrange(RANGES))
+
+
 def _make_repository(storage: Counted, now: datetime) -> Repository:
     config = Config(repository_id=uuid.uuid4(), created_at=now, single_writer=False)
     keyring = Keyring.generate(repository_id=config.repository_id, config_digest=digest_of(config.encode()))
     cheap = Argon2(memory_kib=32, passes=1, lanes=1)
     slot = add_passphrase_slot(keyring, "a year", slot="passphrase", label="year", now=now, kdf=cheap)
     return create_repository(storage=storage, keyring=keyring, config=config, slots=[slot], now=now)
-
-
-def _capture(run: Run, parent: Parent, shop: Shop, now: datetime) -> tuple[Root, int]:
-    """Store what changed, reuse the rest: the shape of a snapshot that a backup of a small database has."""
-    repository = run.repository
-    data = run.data_writer()
-    places: dict[tuple[str, int], int | BlobRef] = {}
-    for name, ranges in shop.ranges.items():
-        before = parent.tables.get(QualifiedName(schema="public", name=name))
-        known = parent.chunks_of(before) if before is not None else {}
-        for place, rows in enumerate(ranges):
-            identity = repository.sealer.identify(ObjectType.CHUNK, rows)
-            found = known.get(identity)
-            places[name, place] = found or data.add(ObjectType.CHUNK, rows, identity=identity)
-    data.finish()
-    meta = ReusingWriter(run.table_writer(), repository, parent.known)
-    definitions = ReusingWriter(run.data_writer(), repository, parent.known)
-    archive = b"definitions " * 400
-    definitions.add(ObjectType.ARCHIVE, archive)
-    manifests = [
-        _manifest(oid, name, {place: _placed(data, places[name, place]) for place in range(RANGES)})
-        for oid, name in enumerate(shop.ranges, start=16384)
-    ]
-    for manifest in manifests:
-        meta.add(ObjectType.TABLE, encode_table(manifest))
-    references = meta.finish()
-    root = Root(
-        snapshot=run.snapshot,
-        source=run.record.source,
-        parent=parent.snapshot,
-        tags=(),
-        started_at=now,
-        holdfast_version="0",
-        lineage=Lineage(system_identifier="7", timeline=1, database_oid=5),
-        instant=Instant(taken_at=now, xmin=700, xmax=701, wal_lsn="0/1"),
-        database=DATABASE,
-        archive=ArchiveRef(pieces=definitions.finish(), size_bytes=len(archive), tool_version="18.6"),
-        tables=tuple(
-            TableEntry(
-                oid=manifest.oid,
-                name=manifest.name,
-                tier=Tier.NORMAL,
-                rows=manifest.rows,
-                plain_bytes=manifest.plain_bytes,
-                manifest=reference,
-            )
-            for manifest, reference in zip(manifests, references, strict=True)
-        ),
-        sequences=(),
-        large_objects=LargeObjectsRef(count=0, size_bytes=0, lists=()),
-        matviews=(),
-        roles=(),
-        memberships=(),
-        coverage=(),
-        journal_position=0,
-    )
-    return root, data.stored_bytes + meta.stored_bytes + definitions.stored_bytes
-
-
-def _placed(data: Mapping[int, BlobRef] | object, place: int | BlobRef) -> BlobRef:
-    return place if isinstance(place, BlobRef) else data[place]  # type: ignore[index]
-
-
-def _manifest(oid: int, name: str, chunks: Mapping[int, BlobRef]) -> TableManifest:
-    return TableManifest(
-        oid=oid,
-        name=QualifiedName(schema="public", name=name),
-        columns=(Column(attnum=1, name="line", type_name="text"),),
-        filenode=oid,
-        fingerprint=None,
-        unlogged=False,
-        condition="",
-        extension=None,
-        load_via=None,
-        pages_per_range=10,
-        ranges=tuple(
-            RangeRecord(
-                pages=PageRange(first=place * 10, end=None if place == RANGES - 1 else place * 10 + 10),
-                rows=20,
-                chunks=(ChunkRef(blob=blob, rows=20),),
-            )
-            for place, blob in chunks.items()
-        ),
-    )
 
 
 def page(year: Year, *, days: int, per_day: int, seconds: float) -> str:

@@ -10,8 +10,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from postgres_servers import Database, ServerPool, fresh_database, majors_at_hand
+
+# How long an example takes is the machine's affair: a busy one must not turn it into a failure.
+settings.register_profile(
+    "tests", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from psycopg import sql
 
 from holdfast.postgres.scratch import ScratchServer
 from holdfast.postgres.tools import Toolset, available_extensions, find_tools
+from patience import wait_until
 
 TEST_SETTINGS: Mapping[str, str] = {
     "shared_buffers": "64MB",
@@ -31,8 +31,6 @@ TEST_SETTINGS: Mapping[str, str] = {
     "checkpoint_timeout": "1h",
     "jit": "off",
 }
-
-_TEMPLATE_SECONDS = 120
 
 
 @cache
@@ -97,20 +95,23 @@ class ServerPool:
     def _create(self, major: int | None) -> ScratchServer:
         """The first process of the run to come here makes the template, the others wait for it."""
         template = self._templates / f"cluster-{major}"
+        failed = template.with_suffix(".failed")
         first = own_server(major)  # skips if there is none
         try:
             template.with_suffix(".lock").mkdir()
         except FileExistsError:
-            deadline = time.monotonic() + _TEMPLATE_SECONDS
-            while not template.exists() and time.monotonic() < deadline:
-                time.sleep(0.05)
+            wait_until(lambda: template.exists() or failed.exists(), "the template of another process")
             first.close()
             return own_server(major, template=template if template.exists() else None)
-        first.start()
-        first.stop()
-        unfinished = template.with_suffix(".unfinished")
-        shutil.copytree(first.data, unfinished)
-        unfinished.rename(template)
+        try:
+            first.start()
+            first.stop()
+            unfinished = template.with_suffix(".unfinished")
+            shutil.copytree(first.data, unfinished)
+            unfinished.rename(template)
+        except BaseException:
+            failed.touch()
+            raise
         return first
 
 
@@ -138,6 +139,18 @@ class Database:
         with self.connect() as connection:
             for statement in statements:
                 connection.execute(statement.encode())
+
+    def wait_for_blocked(self) -> None:
+        """Return once somebody waits for a lock on something in this database."""
+        waiting = (
+            "select 1 from pg_locks where not granted and database ="
+            " (select oid from pg_database where datname = current_database())"
+        )
+        wait_until(lambda: self.rows(waiting), "a wait for a lock")
+
+    def wait_for_none(self, query: str) -> None:
+        """Return once a query finds no row: server processes take a moment to go after their client has."""
+        wait_until(lambda: not self.rows(query), lambda: f"no row of {query}, but {self.rows(query)},")
 
     def rows(self, query: str) -> list[tuple[object, ...]]:
         """What a query returns, to the superuser."""

@@ -12,9 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import holdfast
+from patience import PATIENCE_SECONDS
 
 SOURCE_FOLDER = Path(holdfast.__file__).parents[1]
 PASSPHRASE = "correct horse battery"
+
+# The program, but for its patience with a run that was interrupted: no machine is so slow that it ends.
+UNHURRIED = """
+from holdfast.cli import stop
+stop.GRACE_SECONDS = stop.HARD_SECONDS = 3600
+from holdfast.__main__ import run
+run()
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +74,19 @@ class Program:
         return [sys.executable, "-m", "holdfast", *arguments]
 
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+        return self._start(self.command(*arguments), environ)
+
+    def start_unhurried(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+        """Once interrupted it may take its time, so that what it then says and does is its own doing."""
+        return self.start_as(UNHURRIED, *arguments, **environ)
+
+    def start_as(self, text: str, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+        """Through a Python program of the test's own."""
+        return self._start([sys.executable, "-c", text, *arguments], environ)
+
+    def _start(self, command: list[str], environ: Mapping[str, str]) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            self.command(*arguments),
+            command,
             cwd=self.folder,
             env=self.environment(**environ),
             stdin=subprocess.DEVNULL,
@@ -78,7 +98,7 @@ class Program:
     def __call__(self, *arguments: str, **environ: str) -> Finished:
         with self.start(*arguments, **environ) as process:
             try:
-                stdout, stderr = process.communicate(timeout=90)
+                stdout, stderr = process.communicate(timeout=PATIENCE_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise

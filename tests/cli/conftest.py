@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,17 @@ import pytest
 from holdfast.cli.main import main
 from holdfast.cli.stop import Stop
 from program import PASSPHRASE, Finished, Program
+
+
+@pytest.fixture(autouse=True)
+def all_signals() -> Iterator[None]:
+    """Whoever runs the tests in the background has them ignore signals; what they start must not inherit that."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
+    for number in (number for number, how in before.items() if how is signal.SIG_IGN):
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number, how in before.items():
+        signal.signal(number, how)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from patience import PATIENCE_SECONDS, wait_until
 from postgres_servers import Database
 from program import Finished, Program
 
@@ -70,13 +71,13 @@ def busy(two: tuple[Program, Database, Database]) -> Callable[..., Finished]:
     def run(*arguments: str) -> Finished:
         with psycopg.connect(first.dsn) as blocker:
             blocker.execute("lock table t in access exclusive mode")
-            other = program.start("backup", "one", "--lock-timeout", "120", "--quiet")
+            other = program.start("backup", "one", "--lock-timeout", "3600", "--quiet")
             writers = program.folder / "repo" / "writers"
-            while not (writers.is_dir() and any(writers.iterdir())):
-                assert other.poll() is None, other.communicate()
+            wait_until(lambda: other.poll() is not None or (writers.is_dir() and any(writers.iterdir())))
+            assert other.poll() is None, other.communicate()
             finished = program(*arguments)
             blocker.rollback()
-            stdout, stderr = other.communicate(timeout=60)
+            stdout, stderr = other.communicate(timeout=PATIENCE_SECONDS)
             assert other.returncode == 0, stdout + stderr
         return finished
 

@@ -264,3 +264,29 @@ def test_lists_of_a_range_of_time(inside: Inside, take: Take) -> None:
     assert listed("--since", at(3), "--until", at(2)) == [taken[1]]
     assert inside("list", "--at", at(1), "--since", day).code == 2
     assert inside("list", "--removed", "--since", day).code == 2
+
+
+def test_a_lost_journal_entry_is_accepted_from_the_command_line(
+    inside: Inside, repository: Repository, take: Take
+) -> None:
+    """It needs a reason, stops prunes until then, and is shown by every check afterwards."""
+    take(3)
+    position = max(step.position for step in repository.journal.walk())
+    name = f"journal/{position:012d}"
+    take(2)
+    repository.storage.replace(name, b"rubbish")
+    stopped = inside("prune", "shop", "--keep-last", "1", "--apply")
+    assert (stopped.code, f"--accept {position} --reason" in stopped.stderr) == (4, True)
+    assert inside("verify", "--level", "0", "--accept", str(position)).code == 2
+    assert inside("verify", "--level", "0", "--reason", "a disk failed").code == 2
+    assert inside("verify", "--accept", "x", "--reason", "a disk failed").code == 2
+    assert inside("verify", "--level", "0").code == 4
+
+    done = inside("verify", "--level", "0", "--accept", str(position), "--reason", "a disk failed")
+    assert done.code == 0, done.stdout + done.stderr
+    assert f"accepted as lost: journal entries {position}" in done.stderr
+    assert f"accepted object {name} is damaged" in done.stdout
+    assert inside("prune", "shop", "--keep-last", "1", "--apply").code == 0
+    document = inside("verify", "--level", "0", "--json").document
+    assert [item["object"] for item in document["accepted"]] == [name]
+    assert document["findings"] == []

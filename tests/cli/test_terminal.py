@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -11,10 +12,10 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from patience import PATIENCE_SECONDS
 from postgres_servers import Database
 from program import Program
 
@@ -32,12 +33,11 @@ class Terminal:
     def __init__(self, master: int, process: subprocess.Popen[bytes]) -> None:
         self._master = master
         self._process = process
+        self._decoder = codecs.getincrementaldecoder("utf-8")()  # a read may end in the midst of a letter
         self.seen = ""
 
     def wait_for(self, text: str) -> None:
-        deadline = time.monotonic() + 90
         while text not in self.seen:
-            assert time.monotonic() < deadline, self.seen
             assert self._read(), self.seen
 
     def type(self, line: str) -> None:
@@ -46,17 +46,17 @@ class Terminal:
     def end(self) -> int:
         while self._read():
             pass
-        return self._process.wait(timeout=60)
+        return self._process.wait(timeout=PATIENCE_SECONDS)
 
     def _read(self) -> bool:
-        ready, _, _ = select.select([self._master], [], [], 60)
+        ready, _, _ = select.select([self._master], [], [], PATIENCE_SECONDS)
         if not ready:
             return False
         try:
             piece = os.read(self._master, 65536)
         except OSError:  # the other side has gone
             return False
-        self.seen += piece.decode()
+        self.seen += self._decoder.decode(piece)
         return bool(piece)
 
 

@@ -22,11 +22,12 @@ from holdfast.domain.errors import (
     UnreachableError,
     UsageError,
 )
+from holdfast.storage.bucket import DEFAULT_TIMEOUT_SECONDS
 from holdfast.storage.cloud import CloudStorage
 from holdfast.storage.wrap import Retrying
 from servers import s3_swift
 from servers.cutting import CuttingLine, cutting_line
-from servers.process import Server, free_port
+from servers.process import Server, deaf_port
 from servers.scripted import Answer, ScriptedServer, scripted_server
 
 KEYS = {"access_key_id": "an-id", "secret_access_key": "a-quiet-word"}
@@ -92,14 +93,15 @@ def test_reader_reads_and_may_not_write(swift: Server) -> None:
 
 def test_absent_server_is_unreachable_at_once() -> None:
     """A refused connection is named with its remedy, without waiting."""
-    storage = CloudStorage(f"s3://bucket?endpoint=http://127.0.0.1:{free_port()}", KEYS)
     began = time.monotonic()
-    for verb in verbs_of(storage):
-        with pytest.raises(UnreachableError, match="the connection was refused") as caught:
-            verb()
-        assert type(caught.value) is UnreachableError
-        assert caught.value.hint == "check that the server runs, and the endpoint's port"
-    assert time.monotonic() - began < 5
+    with deaf_port() as port:
+        storage = CloudStorage(f"s3://bucket?endpoint=http://127.0.0.1:{port}", KEYS)
+        for verb in verbs_of(storage):
+            with pytest.raises(UnreachableError, match="the connection was refused") as caught:
+                verb()
+            assert type(caught.value) is UnreachableError
+            assert caught.value.hint == "check that the server runs, and the endpoint's port"
+    assert time.monotonic() - began < DEFAULT_TIMEOUT_SECONDS / 3
 
 
 def test_unknown_host_is_named() -> None:
@@ -122,7 +124,7 @@ def test_stalled_server_times_out(moto: Server) -> None:
                 verb()
             assert caught.value.hint is not None
             assert "timeout=SECONDS" in caught.value.hint
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < DEFAULT_TIMEOUT_SECONDS / 3
     assert patient.get("data/x") in {b"bytes", b"y"}
 
 
@@ -188,7 +190,7 @@ def test_answer_cut_short_never_passes_for_whole(line: CuttingLine, moto: Server
 def test_long_listing_comes_in_pages_and_survives_a_cut(rclone: Server) -> None:
     """More than one page of a thousand is listed without gap or double, also when pages get lost."""
     prefix = new_prefix()
-    direct = CloudStorage(rclone.url(prefix), rclone.options)
+    direct = Retrying(CloudStorage(rclone.url(prefix), rclone.options))
     expected = [f"data/{number:05d}" for number in range(1_100)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda name: direct.create(name, b""), expected))

@@ -28,6 +28,7 @@ from holdfast.domain.errors import (
     UnreachableError,
 )
 from holdfast.storage.local import LocalStorage
+from patience import PATIENCE_SECONDS
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(holdfast.__file__).parents[1])}
 
@@ -43,7 +44,9 @@ def run_program(
     text: str, *arguments: object, prefix: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
     command = [*prefix, sys.executable, "-c", textwrap.dedent(text), *map(str, arguments)]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
 
 
 def names(storage: LocalStorage) -> list[str]:
@@ -126,24 +129,25 @@ KEEP_CREATING = """
     from holdfast.storage.local import LocalStorage
 
     storage = LocalStorage(Path(sys.argv[1]))
-    print("ready", flush=True)
     for number in range(100000):
         storage.create(f"{sys.argv[2]}/{number % 7}/{number}", number.to_bytes(8, "big") * 100_000)
+        if number == 0:
+            print("begun", flush=True)
 """
 
 
 def test_killed_writer_leaves_only_whole_objects(root: Path) -> None:
-    """Killed at random moments, writers leave whole objects and strays that nobody sees."""
+    """Killed at random moments, writers leave whole objects, at least one each, and strays that nobody sees."""
     for turn in range(6):
         command = [sys.executable, "-c", textwrap.dedent(KEEP_CREATING), str(root), f"run-{turn}"]
         with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE) as child:
             assert child.stdout is not None
-            child.stdout.readline()
+            assert child.stdout.readline() == b"begun\n"
             time.sleep(random.uniform(0.01, 0.15))
             child.send_signal(signal.SIGKILL)
     storage = LocalStorage(root)
     found = list(storage.list(""))
-    assert found
+    assert len(found) >= 6
     for info in found:
         number = int(info.name.rsplit("/", 1)[1])
         assert storage.get(info.name) == number.to_bytes(8, "big") * 100_000
@@ -172,7 +176,7 @@ def test_processes_that_race_have_one_winner(root: Path) -> None:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": ENVIRONMENT}
     racers = [subprocess.Popen([*command, str(racer)], **pipes) for racer in range(4)]  # type: ignore[call-overload]
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda racer: racer.communicate("go\n", timeout=60)[0], racers))
+        answers = list(pool.map(lambda racer: racer.communicate("go\n", timeout=PATIENCE_SECONDS)[0], racers))
     wins = [(int(number), racer) for racer, answer in enumerate(answers) for number in answer.split()]
     assert sorted(number for number, _ in wins) == list(range(200))
     storage = LocalStorage(root)

@@ -1,8 +1,9 @@
-"""A process that dies on purpose: runs a backup over a storage that, at its n-th step, kills the process or cuts
-the database connections.
+"""A program that dies on purpose. Each line of its standard input is an order (JSON): what to do, `at` which step
+to strike (0: never), and what the work needs. A child does it, over storages that count its steps, and at that
+step kills itself, or has its database connections cut.
 
-Run as a program, it forks one child per order read from standard input (JSON, one a line) and answers with how
-the child ended. Forking from a process that has imported everything makes a hundred deaths cheap.
+It answers with a line: what the child reported, and the signal that ended it. Forking from a process that has
+imported everything makes a hundred deaths cheap.
 """
 
 from __future__ import annotations
@@ -11,133 +12,188 @@ import json
 import os
 import signal
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from holdfast.domain.errors import HoldfastError
-from holdfast.domain.events import Event
+from holdfast.domain.ids import parse_snapshot_id
+from holdfast.domain.policy import RetentionPolicy
 from holdfast.postgres.address import ServerAddress
-from holdfast.repository.repo import open_repository
+from holdfast.repository.collecting.rules import CollectionRules
+from holdfast.repository.repo import Repository, open_repository
 from holdfast.repository.secrets import Secrets
-from holdfast.storage import Buffer, ObjectInfo, Storage
 from holdfast.storage.local import LocalStorage
 from holdfast.workflows.backup import BackupOptions, BackupSource, backup
+from holdfast.workflows.collect import apply_collection
+from holdfast.workflows.copy import Errand, copy
+from holdfast.workflows.copy_plan import CopySelection
+from holdfast.workflows.keys import add_recipient, remove_key
+from holdfast.workflows.prune import prune
+from holdfast.workflows.removal import add_hold, bury, undelete
+from holdfast.workflows.replicate import ReplicateOptions
+from holdfast.workflows.reseal import reseal
+from holdfast.workflows.rotation import compromised, rotate
+from mortal import Mortal, Steps
 from repositories import PASSPHRASE
 
+OURS = Secrets(passphrase=PASSPHRASE)
+RULES = CollectionRules(share=1.0)
 
-class Doomed:
-    """A storage in which every verb has two steps, before and after; at step `at`, `strike` is called once."""
-
-    def __init__(self, storage: Storage, at: int, strike: Any) -> None:
-        self._storage = storage
-        self._at = at
-        self._strike = strike
-        self._lock = threading.Lock()
-        self.steps = 0
-        self.create_once = storage.create_once
-        self.locks = storage.locks
-        self.address = storage.address
-
-    def announced(self, event: Event) -> None:
-        """What the run announces is a step too: between locks, reading, definitions and commit."""
-        self._step()
-
-    def _step(self) -> None:
-        with self._lock:
-            self.steps += 1
-            struck = self.steps == self._at
-        if struck:
-            self._strike()
-
-    def create(self, name: str, data: Buffer) -> None:
-        self._step()
-        self._storage.create(name, data)
-        self._step()
-
-    def replace(self, name: str, data: Buffer) -> None:
-        self._step()
-        self._storage.replace(name, data)
-        self._step()
-
-    def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
-        self._step()
-        data = self._storage.get(name, offset=offset, length=length)
-        self._step()
-        return data
-
-    def stat(self, name: str) -> ObjectInfo:
-        self._step()
-        return self._storage.stat(name)
-
-    def list(self, prefix: str, *, after: str | None = None) -> Iterator[ObjectInfo]:
-        self._step()
-        return self._storage.list(prefix, after=after)
-
-    def delete(self, name: str) -> None:
-        self._step()
-        self._storage.delete(name)
-        self._step()
-
-    def close(self) -> None:
-        self._storage.close()
+Order = dict[str, Any]
+Answer = dict[str, Any]
 
 
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+class Work:
+    """One order being carried out; `before` is how many steps it took to open the repository."""
 
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.steps = Steps(self.strike, left=order["at"])
+        self.before = 0
 
-def run(order: dict[str, Any]) -> dict[str, Any]:
-    """One backup; returns what it reported, or the error and exit code it ended with."""
-
-    def cut() -> None:
-        with psycopg.connect(order["dsn"], autocommit=True) as connection:
+    def strike(self) -> None:
+        if self.order.get("how") != "cut":
+            os.kill(os.getpid(), signal.SIGKILL)
+        with psycopg.connect(self.order["dsn"], autocommit=True) as connection:
             connection.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity"
                 " where application_name like 'holdfast/%' and datname = current_database()"
             )
 
-    storage = Doomed(LocalStorage(Path(order["folder"])), order["at"], die if order["how"] == "kill" else cut)
-    storage_steps = storage.steps
-    try:
-        repository = open_repository(storage, Secrets(passphrase=PASSPHRASE))
-        storage_steps = storage.steps
-        report = backup(
-            BackupSource(name="doomed", address=ServerAddress.parse(order["dsn"])),
-            repository,
-            options=BackupOptions(jobs=2, full=order.get("full", False)),
-            listener=storage.announced,
+    def open(self, *, reads: bool, place: str = "folder") -> Repository:
+        repository = open_repository(
+            Mortal(LocalStorage(Path(self.order[place])), self.steps, reads=reads), OURS
         )
-    except HoldfastError as error:
-        return {"exit": error.exit_code, "kind": type(error).__name__, "message": error.message}
+        self.before = self.steps.count
+        return repository
+
+    def clock(self) -> datetime:
+        return datetime.now(UTC) + timedelta(days=self.order.get("days", 0))
+
+    def run(self) -> Answer:
+        try:
+            done = WORKS[self.order["what"]](self)
+        except HoldfastError as error:
+            return {"exit": error.exit_code, "kind": type(error).__name__, "message": error.message}
+        return {"exit": 0, "before": self.before, "steps": self.steps.count, **done}
+
+
+def _backup(work: Work) -> Answer:
+    """What the run announces is a step, too: between locks, reading, definitions and commit."""
+    repository = work.open(reads=True)
+    report = backup(
+        BackupSource(name="doomed", address=ServerAddress.parse(work.order["dsn"])),
+        repository,
+        options=BackupOptions(jobs=2, full=work.order.get("full", False)),
+        listener=work.steps.add,
+    )
+    return {"reused": report.chunks_reused, "adopted": report.adopted}
+
+
+def _copy(work: Work) -> Answer:
+    """From the repository at folder/near to the one at folder/far. What it reads in between changes nothing."""
+    work.order |= {place: f"{work.order['folder']}/{place}" for place in ("near", "far")}
+
+    @contextmanager
+    def opened() -> Iterator[Repository]:
+        yield work.open(reads=False, place="far")
+
+    errand = Errand(name="far", open=opened, selection=CopySelection(source="shop"))
+    near = work.open(reads=False, place="near")
+    report = copy(near, [errand], place="near", options=ReplicateOptions(jobs=2))
     return {
-        "exit": 0,
-        "snapshot": report.snapshot,
-        "reused": report.chunks_reused,
-        "adopted": report.adopted,
-        "steps_before": storage_steps,
-        "steps": storage.steps,
+        "states": [result.state.value for result in report.copies],
+        "errors": [result.error.message for result in report.failures if result.error],
+        "reused": sum(result.chunks_reused for result in report.copies),
+        "warnings": list(report.warnings),
+        "before": 0,
     }
+
+
+def _removal(act: Callable[[Repository, Work, list[Any]], object]) -> Callable[[Work], Answer]:
+    """What others may do meanwhile matters: looking has its steps, too."""
+
+    def do(work: Work) -> Answer:
+        snapshots = [parse_snapshot_id(item) for item in work.order.get("snapshots", ())]
+        act(work.open(reads=True), work, snapshots)
+        return {}
+
+    return do
+
+
+def _keys(act: Callable[[Repository, Work], object]) -> Callable[[Work], Answer]:
+    def do(work: Work) -> Answer:
+        act(work.open(reads=False), work)
+        return {}
+
+    return do
+
+
+WORKS: dict[str, Callable[[Work], Answer]] = {
+    "backup": _backup,
+    "copy": _copy,
+    "collect": _removal(
+        lambda repository, work, _: apply_collection(repository, rules=RULES, clock=work.clock)
+    ),
+    "undelete": _removal(
+        lambda repository, work, snapshots: undelete(repository, snapshots, by="tests", clock=work.clock)
+    ),
+    "hold": _removal(
+        lambda repository, work, snapshots: add_hold(
+            repository, snapshots, by="tests", why="x", until=None, clock=work.clock
+        )
+    ),
+    "bury": _removal(
+        lambda repository, work, snapshots: bury(
+            repository, dict.fromkeys(snapshots, "x"), by="tests", clock=work.clock
+        )
+    ),
+    "prune": _removal(
+        lambda repository, work, _: prune(
+            repository,
+            lambda source: RetentionPolicy(keep_last=work.order["keep"]),
+            apply=True,
+            by="tests",
+            rules=RULES,
+            clock=work.clock,
+        )
+    ),
+    "rotate": _keys(lambda repository, work: rotate(repository, [OURS], now=work.clock())),
+    "compromised": _keys(
+        lambda repository, work: compromised(repository, ["lost"], [OURS], keep=["kit"], now=work.clock())
+    ),
+    "remove": _keys(lambda repository, work: remove_key(repository, "lost", now=work.clock())),
+    "add": _keys(
+        lambda repository, work: add_recipient(
+            repository, work.order["recipient"], slot="added", label="", now=work.clock()
+        )
+    ),
+    "reseal": _keys(
+        lambda repository, work: reseal(
+            repository, by="tests", clock=work.clock, options=ReplicateOptions(jobs=1)
+        )
+    ),
+}
 
 
 def main() -> None:
     for line in sys.stdin:
-        order = json.loads(line)
         read_end, write_end = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(read_end)
-            answer = run(order)
-            os.write(write_end, json.dumps(answer).encode())
+            os.write(write_end, json.dumps(Work(json.loads(line)).run()).encode())
             os._exit(0)
         os.close(write_end)
         with os.fdopen(read_end, "rb") as pipe:
-            answer_text = pipe.read()
+            text = pipe.read()
         _, status = os.waitpid(child, 0)
-        answer = json.loads(answer_text) if answer_text else {}
+        answer = json.loads(text) if text else {}
         answer["signal"] = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         print(json.dumps(answer), flush=True)  # noqa: T201
 

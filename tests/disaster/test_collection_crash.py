@@ -2,108 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from disaster.doom import Doom, check, opened
 from holdfast.domain.ids import SnapshotId
 from holdfast.repository import layout
 from holdfast.repository.collecting.rules import CollectionRules
 from holdfast.repository.predecessors import find_predecessors
-from holdfast.repository.repo import Repository, open_repository
+from holdfast.repository.repo import Repository
 from holdfast.repository.seal import ObjectType
-from holdfast.repository.secrets import Secrets
 from holdfast.storage.local import LocalStorage
 from holdfast.workflows.collect import apply_collection
-from holdfast.workflows.listing import list_snapshots
 from holdfast.workflows.removal import bury, held
-from holdfast.workflows.verify import verify
-from repositories import PASSPHRASE, make_repository
+from repositories import make_repository
 from snapshots import begin, commit, now, take
 
-HERE = Path(__file__).parent
 RULES = CollectionRules(share=1.0)
-
-
-class Doom:
-    """The program dying_collector.py, kept running."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "dying_collector.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE.parent.parent / "src")]),
-            },
-            text=True,
-        )
-
-    def order(
-        self, folder: Path, what: str, *snapshots: SnapshotId, at: int = 0, days: float = 0
-    ) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        order = {"folder": str(folder), "what": what, "snapshots": snapshots, "at": at, "days": days}
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return answer
-
-    def deaths(
-        self, base: Path, what: str, *snapshots: SnapshotId, days: float = 0
-    ) -> Iterator[tuple[int, Path]]:
-        """For each step that the order takes, a copy of the repository in which it was killed there."""
-        rehearsal = base.parent / "rehearsal"
-        shutil.copytree(base, rehearsal)
-        whole = self.order(rehearsal, what, *snapshots, days=days)
-        assert whole["exit"] == 0, whole
-        for at in range(whole["before"] + 1, whole["steps"] + 1):
-            folder = base.parent / f"at-{at}"
-            shutil.copytree(base, folder)
-            died = self.order(folder, what, *snapshots, at=at, days=days)
-            assert died["signal"] == signal.SIGKILL, f"step {at}: {died}"
-            yield at, folder
-            shutil.rmtree(folder)
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(30)
-        self._process.stdout.close()
-
-
-@pytest.fixture
-def doom() -> Iterator[Doom]:
-    doom = Doom()
-    yield doom
-    doom.close()
-
-
-def opened(folder: Path) -> Repository:
-    return open_repository(LocalStorage(folder), Secrets(passphrase=PASSPHRASE))
 
 
 def names(repository: Repository, prefix: str = "") -> set[str]:
     return {info.name for info in repository.storage.list(prefix)}
-
-
-def check(folder: Path) -> list[SnapshotId]:
-    """Everything that stands is whole; returns it."""
-    repository = opened(folder)
-    assert verify(repository, None, level=3).findings == ()
-    return [item.summary.snapshot for item in list_snapshots(repository).snapshots]
 
 
 def make_base(folder: Path) -> tuple[Path, SnapshotId, SnapshotId, SnapshotId]:
@@ -149,9 +71,9 @@ def test_kill_9_at_every_step_of_a_collection(doom: Doom, tmp_path: Path) -> Non
     for at, folder in doom.deaths(base, "collect", days=11):
         deaths += 1
         assert check(folder) == [second], f"step {at}"
-        again = doom.order(folder, "collect", days=11.1)
+        again = doom.order("collect", folder, days=11.1)
         assert again["exit"] == 0, f"after step {at}: {again}"
-        doom.order(folder, "collect", days=12)
+        doom.order("collect", folder, days=12)
         assert check(folder) == [second], f"after step {at}"
         repository = opened(folder)
         left = {name for name in names(repository) if first in name or dead in name}
@@ -166,12 +88,12 @@ def test_kill_9_at_every_step_of_bringing_back(doom: Doom, tmp_path: Path, what:
     """Killed at any step, the snapshot is either back or still removed; doing it again brings it back whole, and
     no collection takes it away."""
     base, first, second, _ = make_base(tmp_path)
-    for at, folder in doom.deaths(base, what, first):
+    for at, folder in doom.deaths(base, what, snapshots=[first]):
         stands = check(folder)
         assert stands in ([second], [first, second]), f"step {at}"
-        again = doom.order(folder, what, first)
+        again = doom.order(what, folder, snapshots=[first])
         assert again["exit"] == 0 or (first in stands and what == "undelete"), f"after step {at}: {again}"
-        assert doom.order(folder, "collect", days=11)["exit"] == 0
+        assert doom.order("collect", folder, days=11)["exit"] == 0
         assert check(folder) == [first, second], f"after step {at}"
         assert (first in held(opened(folder), now())) == (what == "hold")
 
@@ -181,7 +103,29 @@ def test_kill_9_at_every_step_of_a_removal(doom: Doom, tmp_path: Path) -> None:
     base, _, second, _ = make_base(tmp_path)
     third = take(opened(base), {"c": [b"3\n"]}).snapshot
     wanted: Sequence[SnapshotId] = (second, third)
-    for at, folder in doom.deaths(base, "bury", *wanted):
+    for at, folder in doom.deaths(base, "bury", snapshots=wanted):
         assert set(check(folder)) <= set(wanted), f"step {at}"
-        assert doom.order(folder, "bury", *wanted)["exit"] == 0
+        assert doom.order("bury", folder, snapshots=wanted)["exit"] == 0
         assert check(folder) == []
+
+
+@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.soak)])
+def test_kill_9_at_every_step_of_a_prune(doom: Doom, tmp_path: Path, every: int) -> None:
+    """Killed at any step, from judging to the last deletion: what the policy keeps is whole, and the next prunes
+    end where one that nobody killed ends."""
+    base, _, second, _ = make_base(tmp_path)
+    third = take(opened(base), {"c": [b"3\n"]}).snapshot
+    ends: set[str] | None = None
+    deaths = 0
+    for at, folder in doom.deaths(base, "prune", every=every, days=11, keep=1):
+        deaths += 1
+        stands = check(folder)
+        assert stands in ([second, third], [third]), f"step {at}"
+        for days in (11.1, 20, 20.1):
+            again = doom.order("prune", folder, days=days, keep=1)
+            assert again["exit"] == 0, f"after step {at}: {again}"
+            assert check(folder) == [third], f"after step {at}"
+        left = {name for name in names(opened(folder)) if name.startswith((layout.DATA, "meta/"))}
+        ends = left if ends is None else ends
+        assert left == ends, f"after step {at}"
+    assert deaths * every >= 80

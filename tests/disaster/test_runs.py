@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -36,6 +35,7 @@ from holdfast.workflows.listing import list_snapshots
 from holdfast.workflows.reports import BackupReport
 from holdfast.workflows.restore import RestoreOptions, restore
 from holdfast.workflows.verify import verify
+from patience import wait_until
 from postgres_servers import Database, ServerPool
 from repositories import PASSPHRASE, make_repository
 
@@ -305,7 +305,7 @@ def test_a_killed_restore_says_so_and_is_replaced(source: Database, target: str,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    wait_until_marked(target)
+    wait_until(lambda: is_marked(target) or process.poll() is not None, "the restore's mark")
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     with pytest.raises(RefusedError, match="incomplete"):
@@ -317,16 +317,14 @@ def test_a_killed_restore_says_so_and_is_replaced(source: Database, target: str,
         assert connection.execute("select to_regclass('holdfast_incomplete.restore')").fetchall() == [(None,)]
 
 
-def wait_until_marked(target: str) -> None:
-    """Until the restore has set its mark."""
-    for _ in range(600):
-        try:
-            with psycopg.connect(target) as connection:
-                connection.execute("select * from holdfast_incomplete.restore")
-                return
-        except psycopg.Error:
-            time.sleep(0.05)
-    raise AssertionError("the restore never began")
+def is_marked(target: str) -> bool:
+    """Whether the restore has set its mark."""
+    try:
+        with psycopg.connect(target) as connection:
+            connection.execute("select * from holdfast_incomplete.restore")
+    except psycopg.Error:
+        return False
+    return True
 
 
 def test_a_target_that_is_not_empty_is_refused(

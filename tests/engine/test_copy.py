@@ -299,8 +299,10 @@ def test_abort_ends_a_running_read_from_another_thread(database: Database, wire:
         )
 
         def abort_once_it_runs() -> None:
-            wait_until(lambda: database.rows(sleeping), "the query")
-            reader.abort()
+            try:
+                wait_until(lambda: database.rows(sleeping), "the query")
+            finally:
+                reader.abort()
 
         aborting = threading.Thread(target=abort_once_it_runs)
         aborting.start()

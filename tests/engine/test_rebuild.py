@@ -433,9 +433,11 @@ def test_an_interruption_ends_within_seconds(shop: Database, target: Database, t
     alive = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'holdfast/%'"
 
     def interrupt_once_it_builds() -> None:
-        building = f"{alive} AND datname = current_database() AND query LIKE 'CREATE INDEX%'"
-        wait_until(lambda: target.rows(building), "the index's building")
-        rebuild.interrupted.set()
+        building = f"{alive} AND datname = current_database() AND query LIKE '%CREATE INDEX%'"
+        try:
+            wait_until(lambda: target.rows(building), "the index's building")
+        finally:
+            rebuild.interrupted.set()
 
     interrupting = threading.Thread(target=interrupt_once_it_builds)
     interrupting.start()

@@ -153,8 +153,10 @@ def test_stopping_ends_pg_dump(database: Database) -> None:
         busy = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'holdfast/definitions'"
 
         def stop_once_blocked() -> None:
-            wait_until(lambda: database.rows(f"{busy} AND wait_event_type = 'Lock'"), "a wait of pg_dump")
-            stop.set()
+            try:
+                wait_until(lambda: database.rows(f"{busy} AND wait_event_type = 'Lock'"), "a wait of pg_dump")
+            finally:
+                stop.set()
 
         stopping = threading.Thread(target=stop_once_blocked)
         stopping.start()

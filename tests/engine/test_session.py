@@ -98,8 +98,10 @@ def once_blocked(database: Database, act: Callable[[], object]) -> Iterator[None
     """Do something from another thread as soon as somebody in the database waits for a lock."""
 
     def watch() -> None:
-        database.wait_for_blocked()
-        act()
+        try:
+            database.wait_for_blocked()
+        finally:
+            act()
 
     with ThreadPoolExecutor(1) as pool:
         acting = pool.submit(watch)

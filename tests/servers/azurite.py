@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from email.utils import formatdate
 from pathlib import Path
 
-from servers.process import BUCKET, Server, free_port, running, wait_for_port
+from patience import PATIENCE_SECONDS
+from servers.process import BUCKET, Server, running, wait_for_line
 
 ACCOUNT = "devstoreaccount1"
 # The emulator's published account key, the same everywhere.
@@ -33,20 +34,11 @@ def start(folder: Path) -> Iterator[Server]:
     if program is None:
         raise FileNotFoundError("azurite-blob is not installed")
     log = folder / "azurite.log"
-    port = free_port()
-    command = [
-        program,
-        "--blobHost",
-        "127.0.0.1",
-        "--blobPort",
-        str(port),
-        "--location",
-        str(folder / "data"),
-    ]
+    command = [program, "--blobHost", "127.0.0.1", "--blobPort", "0", "--location", str(folder / "data")]
     command += ["--silent", "--skipApiVersionCheck", "--disableTelemetry"]
     with running(command, log) as process:
-        wait_for_port(process, log, port)
-        endpoint = f"http://127.0.0.1:{port}/{ACCOUNT}"
+        address = wait_for_line(process, log, r"successfully listen\w+ \w+ (http://\S+)\n")[1]
+        endpoint = f"{address}/{ACCOUNT}"
         _make_container(endpoint)
         yield Server(
             scheme="az",
@@ -69,4 +61,4 @@ def _make_container(endpoint: str) -> None:
         "Authorization": f"SharedKey {ACCOUNT}:{signature.decode()}",
     }
     request = urllib.request.Request(f"{endpoint}/{BUCKET}?restype=container", method="PUT", headers=headers)
-    urllib.request.urlopen(request, timeout=30).close()
+    urllib.request.urlopen(request, timeout=PATIENCE_SECONDS).close()

@@ -29,21 +29,29 @@ class CuttingLine:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._target))
+                except OSError:
+                    client.close()
+                    continue
                 with self._lock:
                     self._open |= {client, server}
                 self._spawn(self._relay, client, server)
                 self._spawn(self._relay_answers, server, client)
 
-    def close(self) -> None:
+    def close_listener(self) -> None:
+        """`run` ends; what is connected goes on."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+
+    def close(self) -> None:
+        """Ends every connection, once `run` has ended."""
         with self._lock:
             for each in self._open:
                 _end(each)
         for thread in self._threads:
-            thread.join(timeout=10)
+            thread.join()
         for each in self._open:
             each.close()
 
@@ -86,8 +94,9 @@ def cutting_line(port: int) -> Iterator[CuttingLine]:
     try:
         yield line
     finally:
+        line.close_listener()
+        thread.join()
         line.close()
-        thread.join(timeout=10)
 
 
 def _end(end: socket.socket) -> None:

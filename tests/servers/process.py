@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-START_SECONDS = 30.0
+from patience import wait_until
+
 BUCKET = "holdfast"
 """Every server is started with one bucket of this name; tests keep apart by prefixes."""
 
@@ -56,11 +57,12 @@ class Server:
             self.process.send_signal(signal.SIGCONT)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@contextmanager
+def deaf_port() -> Iterator[int]:
+    """A port that refuses every connection, and that nobody else can take meanwhile: bound, but not listening."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
 
 
 @contextmanager
@@ -93,23 +95,19 @@ def python_server(module: str, *arguments: str) -> Sequence[str]:
     return [sys.executable, "-W", "ignore", "-m", f"servers.{module}", *arguments]
 
 
-def wait_for_line(process: subprocess.Popen[str], log: Path, sign: str) -> str:
-    """The first line of `log` that holds the sign of life, which should be told from any traceback."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        for line in log.read_text(errors="replace").splitlines():
-            if sign in line:
-                return line
-        if process.poll() is not None:
-            break
-        time.sleep(0.05)
-    raise RuntimeError(f"server {process.args!r} did not start:\n{log.read_text(errors='replace')[-4000:]}")
+def wait_for_line(process: subprocess.Popen[str], log: Path, pattern: str) -> re.Match[str]:
+    """The first match of a sign of life in `log`, which should be told from any traceback."""
+    found: list[re.Match[str]] = []
 
+    def looked() -> bool:
+        ended = process.poll() is not None
+        found.extend(re.finditer(pattern, log.read_text(errors="replace"), re.MULTILINE))
+        return bool(found) or ended
 
-def wait_for_port(process: subprocess.Popen[str], log: Path, port: int) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.05)
-    raise RuntimeError(f"server {process.args!r} did not start:\n{log.read_text(errors='replace')[-4000:]}")
+    def said() -> str:
+        return f"server {process.args!r} did not start:\n{log.read_text(errors='replace')[-4000:]}"
+
+    wait_until(looked, said)
+    if not found:
+        raise RuntimeError(said())
+    return found[0]

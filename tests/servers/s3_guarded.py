@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from patience import PATIENCE_SECONDS
 from servers.process import BUCKET, PYTHON_ENVIRONMENT, Server, python_server, running, wait_for_line
+from servers.s3_moto import Application, one_at_a_time
 
 OWNER = {"access_key_id": "owner-key-id", "secret_access_key": "owner-secret"}
 PLAIN_BUCKET = "plain"
@@ -34,7 +36,6 @@ DEAF = "deaf-key-id"
 
 _RULES = "/-/rights/"
 _ASKED = "/-/asked/"
-_Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def access(key: str) -> dict[str, str]:
@@ -46,13 +47,13 @@ def guard(server: Server, key: str, policy: Mapping[str, Any]) -> dict[str, str]
     """Credentials that may do what `policy` allows, and nothing else."""
     body = json.dumps(policy).encode()
     request = urllib.request.Request(f"{server.endpoint}{_RULES}{key}", data=body, method="PUT")
-    urllib.request.urlopen(request, timeout=30).close()
+    urllib.request.urlopen(request, timeout=PATIENCE_SECONDS).close()
     return access(key)
 
 
 def asked(server: Server, key: str) -> dict[str, int]:
     """How many requests of each kind came with an access key: "PUT", "GET retention"."""
-    with urllib.request.urlopen(f"{server.endpoint}{_ASKED}{key}", timeout=30) as answer:
+    with urllib.request.urlopen(f"{server.endpoint}{_ASKED}{key}", timeout=PATIENCE_SECONDS) as answer:
         found: dict[str, int] = json.load(answer)
     return found
 
@@ -61,7 +62,7 @@ def asked(server: Server, key: str) -> dict[str, int]:
 def start(folder: Path) -> Iterator[Server]:
     log = folder / "guarded.log"
     with running(python_server("s3_guarded"), log, environment=PYTHON_ENVIRONMENT) as process:
-        port = int(wait_for_line(process, log, "serving on port ").rsplit(" ", 1)[1])
+        port = int(wait_for_line(process, log, r"^serving on port (\d+)\n")[1])
         endpoint = f"http://127.0.0.1:{port}"
         yield Server(
             scheme="s3", endpoint=endpoint, query="&region=us-east-1", options=OWNER, process=process
@@ -71,7 +72,7 @@ def start(folder: Path) -> Iterator[Server]:
 class Guard:
     """Stands before moto and asks for each request: which action is it, and may this access key do it?"""
 
-    def __init__(self, inside: _Application) -> None:
+    def __init__(self, inside: Application) -> None:
         self._inside = inside
         self._lock = threading.Lock()
         self._policies: dict[str, Mapping[str, Any]] = {}
@@ -218,7 +219,7 @@ def serve() -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     _let_locks_only_grow(S3Backend)
     guarded = Guard(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, guarded, threaded=True)
+    server = make_server("127.0.0.1", 0, one_at_a_time(guarded), threaded=True)
     threading.Thread(target=_make_buckets, args=(server.server_port,)).start()
     server.serve_forever()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,9 +22,7 @@ def start(folder: Path) -> Iterator[Server]:
     command += ["--auth-key", f"{ACCESS['access_key_id']},{ACCESS['secret_access_key']}"]
     command += ["--config", str(folder / "rclone.conf"), "--vfs-cache-mode", "off"]
     with running(command, log) as process:
-        line = wait_for_line(process, log, "Starting s3 server")
-        found = re.search(r"http://127\.0\.0\.1:\d+", line)
-        assert found, line
+        endpoint = wait_for_line(process, log, r"Starting s3 server on \[(http://127\.0\.0\.1:\d+)/\]")[1]
         yield Server(
-            scheme="s3", endpoint=found[0], query="&region=us-east-1", options=ACCESS, process=process
+            scheme="s3", endpoint=endpoint, query="&region=us-east-1", options=ACCESS, process=process
         )

@@ -28,6 +28,15 @@ name = only
 default = yes
 """
 
+# By default the parts of it give up on one another after half a second, and the container learns of an object
+# within one second or, without another daemon, never.
+_PATIENT = """
+conn_timeout = 60
+node_timeout = 120
+container_update_timeout = 120
+client_timeout = 120
+"""
+
 _BACKEND_CONF = """
 [DEFAULT]
 swift_dir = {folder}
@@ -38,6 +47,7 @@ log_level = ERROR
 pipeline = {kind}-server
 [app:{kind}-server]
 use = egg:swift#{kind}
+{patient}
 """
 
 _PROXY_CONF = """
@@ -49,6 +59,8 @@ pipeline = catch_errors gatekeeper s3api tempauth bulk slo proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
+{patient}
+error_suppression_limit = 1000000
 [filter:catch_errors]
 use = egg:swift#catch_errors
 [filter:gatekeeper]
@@ -84,7 +96,7 @@ def start(folder: Path) -> Iterator[Server]:
     with running(
         python_server("s3_swift", str(folder), BUCKET), log, environment=PYTHON_ENVIRONMENT
     ) as process:
-        port = int(wait_for_line(process, log, "serving on port ").rsplit(" ", 1)[1])
+        port = int(wait_for_line(process, log, r"^serving on port (\d+)\n")[1])
         yield Server(
             scheme="s3",
             endpoint=f"http://127.0.0.1:{port}",
@@ -110,10 +122,10 @@ def serve(folder: Path, bucket: str) -> None:
         listener = eventlet.listen(("127.0.0.1", 0))
         _write_ring(folder, kind, listener.getsockname()[1])
         backend = folder / f"{kind}.conf"
-        backend.write_text(_BACKEND_CONF.format(folder=folder, kind=kind))
+        backend.write_text(_BACKEND_CONF.format(folder=folder, kind=kind, patient=_PATIENT))
         eventlet.spawn(eventlet.wsgi.server, listener, loadapp(str(backend)), quiet)
     front = folder / "proxy.conf"
-    front.write_text(_PROXY_CONF.format(folder=folder))
+    front.write_text(_PROXY_CONF.format(folder=folder, patient=_PATIENT))
     app = loadapp(str(front))
     _make_bucket(app, bucket)
     listener = eventlet.listen(("127.0.0.1", 0))

@@ -76,4 +76,4 @@ def scripted_server() -> Iterator[ScriptedServer]:
             yield server
         finally:
             server.shutdown()
-            thread.join(timeout=10)
+            thread.join()

@@ -7,7 +7,6 @@ import io
 import os
 import pty
 import threading
-import time
 
 import pytest
 
@@ -23,6 +22,7 @@ from holdfast.domain.events import (
     WorkPlanned,
 )
 from holdfast.domain.tables import QualifiedName, Tier
+from patience import wait_until
 
 USERS = QualifiedName(schema="public", name="users")
 
@@ -72,9 +72,7 @@ def test_plain_lines_for_those_without_a_terminal(monkeypatch: pytest.MonkeyPatc
         listener(PhaseBegan(phase="reading rows"))
         listener(WorkPlanned(tables=3, bytes_estimate=1000, rows_estimate=1))
         listener(RowsMoved(table=USERS, rows=7, bytes=100))
-        deadline = time.monotonic() + 10
-        while "reading rows: " not in stream.getvalue() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until(lambda: "reading rows: " in stream.getvalue(), "the first line")
         listener(Noticed(message="slow disk", hint="buy another"))
         listener(TierReadable(tier=Tier.CRITICAL, seconds=2.0))
     text = stream.getvalue()
@@ -137,27 +135,39 @@ def test_events_come_from_any_thread() -> None:
     assert tally_lines.getvalue().count("warning: done\n") == 4
 
 
-def _read_all(master: int) -> str:
-    """All that was written to a terminal that is closed by now: one read may bring only a part of it."""
-    pieces = []
-    with contextlib.suppress(OSError):  # EIO: nothing more, and nobody to write it
-        while piece := os.read(master, 65536):
-            pieces.append(piece)
-    return b"".join(pieces).decode()
+class Screen(threading.Thread):
+    """Reads all that is written to a terminal: who draws must never wait for us."""
+
+    def __init__(self, master: int) -> None:
+        super().__init__()
+        self._master = master
+        self._pieces: list[bytes] = []
+        self.start()
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError):  # EIO: nothing more, and nobody to write it
+            while piece := os.read(self._master, 65536):
+                self._pieces.append(piece)
+
+    @property
+    def seen(self) -> str:
+        return b"".join(self._pieces).decode(errors="replace")
 
 
 def test_a_terminal_sees_a_bar_with_tables_rows_bytes_and_rate() -> None:
     """On a terminal the display is drawn in place, and is gone when the run ends."""
     master, slave = pty.openpty()
+    screen = Screen(master)
     with os.fdopen(slave, "w", encoding="utf-8") as terminal, watching(stream=terminal) as listener:
         listener(PhaseBegan(phase="reading rows"))
         listener(WorkPlanned(tables=4, bytes_estimate=1000, rows_estimate=1))
         listener(TableFinished(table=USERS, rows=7, bytes=250))
         listener(RowsMoved(table=USERS, rows=7, bytes=250))
         listener(Noticed(message="slow disk"))
-        time.sleep(0.4)
-    seen = _read_all(master)
+        wait_until(lambda: "1 of 4 tables" in screen.seen, "the bar")
+    screen.join()
     os.close(master)
+    seen = screen.seen
     assert "reading rows" in seen
     assert "25%" in seen
     assert "1 of 4 tables, 7 rows, 250 B" in seen

@@ -215,7 +215,7 @@ def test_list_is_one_line_for_each_snapshot() -> None:
     assert "PARTIAL" in lines[2]
     assert "a-very-long-source-name" * 4 in lines[2]
     assert "never" in lines[2]
-    assert "UNREADABLE: 1 snapshot" in lines
+    assert "UNREADABLE: 1 object" in lines
     assert "    it is damaged" in lines
 
 

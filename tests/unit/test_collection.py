@@ -206,8 +206,8 @@ def test_a_collector_that_slept_through_an_undelete_sweeps_nothing(repository: R
     fell_asleep: list[int] = []
 
     def clock() -> datetime:
-        # The survey's moment is asked for after all listings and before any fate.
-        if names(repository, layout.FATES) == set() and len(fell_asleep) == 1:
+        # The survey asks when it begins, and again after all listings and before any fate.
+        if names(repository, layout.FATES) == set() and len(fell_asleep) == 2:
             undelete(repository, [first.snapshot], by="tests", clock=now)
         fell_asleep.append(1)
         return woken()
@@ -620,7 +620,7 @@ def test_a_single_writer_storage_is_collected_when_nobody_writes() -> None:
         if not seen:
             seen.append(1)
             return now()
-        with pytest.raises(RefusedError, match="a collection is running"):
+        with pytest.raises(RefusedError, match="is collecting, removing or holding snapshots"):
             begin(repository)
         seen.append(1)
         return now()

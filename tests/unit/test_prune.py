@@ -237,11 +237,10 @@ def test_a_prune_that_is_killed_at_any_step_is_run_again(repository: Repository,
 
 def alike(repository: Repository) -> Repository:
     """The same repository in a storage of its own, whose user may be killed."""
-    storage = Mortal()
+    storage = MemoryStorage()
     for info in repository.storage.list(""):
         storage.create(info.name, repository.storage.get(info.name))
-    storage.steps = 0
-    return Repository(storage=storage, keyring=repository.keyring, config=repository.config)
+    return Repository(storage=Mortal(storage), keyring=repository.keyring, config=repository.config)
 
 
 def standing(repository: Repository) -> tuple[set[SnapshotId], set[SnapshotId]]:

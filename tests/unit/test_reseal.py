@@ -23,19 +23,11 @@ from holdfast.workflows.rotation import compromised
 from holdfast.workflows.verify import verify
 from mortal import KilledError, Mortal
 from repositories import PASSPHRASE, make_repository
-from snapshots import begin, now, take
+from snapshots import begin, now, rows_of, take
 
 NOW = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
 OURS = Secrets(passphrase=PASSPHRASE)
 ONE = ReplicateOptions(jobs=1)
-
-
-def rows_of(repository: Repository, snapshot: SnapshotId) -> dict[str, bytes]:
-    root = repository.root(repository.summary(snapshot))
-    return {
-        manifest.name.name: b"".join(repository.chunk(chunk.blob) for chunk in manifest.chunks())
-        for _, manifest in repository.tables(table.manifest for table in root.tables)
-    }
 
 
 def compromised_repository() -> tuple[Mortal, dict[SnapshotId, dict[str, bytes]]]:

@@ -21,7 +21,7 @@ from holdfast.repository import layout
 from holdfast.repository.keyring import add_recipient_slot
 from holdfast.repository.repo import Repository, open_repository
 from holdfast.repository.secrets import Secrets
-from holdfast.storage import Buffer
+from holdfast.storage import Buffer, Storage
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.key_slots import slots_of
 from holdfast.workflows.keys import add_passphrase, add_recipient, list_keys, remove_key, rotate_slot
@@ -72,7 +72,7 @@ def is_readable(repository: Repository, summary: SnapshotSummary) -> bool:
     return sorted(rows) == sorted(ROWS["users"])
 
 
-def findings(storage: MemoryStorage, secrets: Secrets = OURS) -> tuple[Any, ...]:
+def findings(storage: Storage, secrets: Secrets = OURS) -> tuple[Any, ...]:
     return verify(open_repository(storage, secrets), None, level=3).findings
 
 
@@ -180,7 +180,7 @@ def test_two_rotations_at_once_have_one_winner(moment: str) -> None:
     assert findings(storage) == ()
 
 
-def names(storage: MemoryStorage) -> list[str]:
+def names(storage: Storage) -> list[str]:
     return [info.name for info in storage.list("keys/")]
 
 
