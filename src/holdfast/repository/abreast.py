@@ -2,8 +2,8 @@
 
 Over a network waiting is all there is, and threads wait beside each other. On a disk a thread costs more than it
 saves: calls that let go of the interpreter's lock for a moment wait longer for it than they work. So the first few
-are made in the caller's thread, what they took decides how the next ones are made, and now and then that is asked
-again.
+are made in the caller's thread, how long they waited decides how the next ones are made, and now and then that is
+asked again.
 """
 
 from __future__ import annotations
@@ -18,43 +18,53 @@ from typing import TypeVar
 T = TypeVar("T")
 K = TypeVar("K")
 
-_QUICK_SECONDS = 0.001
+_QUICK_SECONDS = 0.0002
 _PROBE = 8
-_ROUND = 1024
+_ROUND = 4096
 
 
 def abreast(
-    work: Callable[[K], T], items: Iterable[K], *, threads: int, ahead: int | None = None
+    work: Callable[[K], T], items: Iterable[K], *, threads: int, ahead: int | None = None, run: int = 1
 ) -> Iterator[T]:
     """`work` of every item, in their order, in the caller's thread or in `threads` of them.
 
-    At most `ahead` results (as many as twice the threads, if left out) wait for the consumer. What `work` raises
-    is raised in its place; then nothing more is begun.
+    A thread takes `run` items at a time: more than one where `work` may take less than handing it over. At most
+    `ahead` runs (twice as many as threads, if left out) wait for the consumer. What `work` raises is raised in its
+    run's place; then nothing more is begun.
     """
     rest = iter(items)
     while True:
-        spent = []
+        waited, done = 0.0, 0
         for item in islice(rest, _PROBE):
-            began = time.perf_counter()
+            began, worked = time.perf_counter(), time.thread_time()
             result = work(item)
-            spent.append(time.perf_counter() - began)
+            waited += time.perf_counter() - began - (time.thread_time() - worked)
+            done += 1
             yield result
-        if len(spent) < _PROBE:
+        if done < _PROBE:
             return
-        # The quickest one: where the processors are busy, or the disk stutters, some are slow in any case.
-        if min(spent) > _QUICK_SECONDS and threads > 1:
-            yield from _in_threads(work, islice(rest, _ROUND), threads, ahead or 2 * threads)
+        if waited > _QUICK_SECONDS * _PROBE and threads > 1:
+            runs = _runs(islice(rest, _ROUND), run)
+            yield from _in_threads(work, runs, threads, ahead or 2 * threads)
 
 
-def _in_threads(work: Callable[[K], T], items: Iterator[K], threads: int, ahead: int) -> Iterator[T]:
-    waiting: deque[Future[T]] = deque()
+def _runs(items: Iterator[K], length: int) -> Iterator[list[K]]:
+    while run := list(islice(items, length)):
+        yield run
+
+
+def _in_threads(work: Callable[[K], T], runs: Iterator[list[K]], threads: int, ahead: int) -> Iterator[T]:
+    def work_off(run: list[K]) -> list[T]:
+        return [work(item) for item in run]
+
+    waiting: deque[Future[list[T]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="holdfast-abreast") as pool:
         try:
-            waiting.extend(pool.submit(work, item) for item in islice(items, ahead))
+            waiting.extend(pool.submit(work_off, run) for run in islice(runs, ahead))
             while waiting:
-                result = waiting.popleft().result()
-                waiting.extend(pool.submit(work, item) for item in islice(items, 1))
-                yield result
+                results = waiting.popleft().result()
+                waiting.extend(pool.submit(work_off, run) for run in islice(runs, 1))
+                yield from results
         finally:
             for future in waiting:
                 future.cancel()

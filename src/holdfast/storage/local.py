@@ -121,10 +121,10 @@ class LocalStorage:
             # Not flushed: an object that comes back after a power cut gets deleted again.
             os.unlink(path)
             with suppress(OSError):
-                while len(path := os.path.dirname(path)) > len(self._root):
+                while len(path := path.rpartition("/")[0]) > len(self._root):
                     self._flushed.discard(path)
-                    self._unlinked.discard(path)
                     os.rmdir(path)
+                    self._unlinked.discard(path)
 
     def clear_strays(self, now: datetime, *, min_age: timedelta = timedelta(days=1)) -> int:
         """Remove files left in `.tmp` by runs that were killed, and say how many.

@@ -25,6 +25,7 @@ from holdfast.repository.graves import Ending, Fate
 from holdfast.repository.repo import Repository
 
 DELETERS = 8
+_RUN = 32
 
 
 @dataclass(slots=True)
@@ -119,7 +120,7 @@ class Sweep:
                 return error
             return None
 
-        for name, error in zip(names, abreast(delete, names, threads=DELETERS), strict=True):
+        for name, error in zip(names, abreast(delete, names, threads=DELETERS, run=_RUN), strict=True):
             if error is None:
                 self.deleted[name] = sizes[name]
             else:
