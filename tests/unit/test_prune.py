@@ -150,6 +150,24 @@ def test_nothing_is_judged_while_the_record_of_a_check_is_unreadable(
     assert removed(repository) == ()
 
 
+def test_a_prune_opens_every_root_once(
+    repository: Repository, storage: MemoryStorage, take: Take, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks before it removes and again before it deletes; what never changes is read once."""
+    old, new = take(9), take(1)
+    got: list[str] = []
+    get = storage.get
+
+    def noted(name: str, *, offset: int = 0, length: int | None = None) -> bytes:
+        got.append(name)
+        return get(name, offset=offset, length=length)
+
+    monkeypatch.setattr(storage, "get", noted)
+    report = run(repository, RetentionPolicy(keep_last=1))
+    assert [verdict.snapshot for verdict in report.removable] == [old]
+    assert sorted(name for name in got if name.endswith("/root")) == [layout.root(old), layout.root(new)]
+
+
 def test_pruning_again_removes_nothing_more(repository: Repository, take: Take) -> None:
     """And a source without a policy loses nothing, whenever it runs."""
     for days in range(1, 9):
