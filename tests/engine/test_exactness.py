@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from psycopg import errors
 
 from engine.exactness import Chain
+from patience import PATIENCE_SECONDS
 from postgres_servers import Database, ServerPool, fresh_database, majors_at_hand
 
 SCHEMA = """
@@ -45,6 +46,8 @@ ALTER TABLE x.plain RENAME TO former;
 ALTER TABLE x.light RENAME TO plain;
 ALTER TABLE x.former RENAME TO light;
 """
+
+LOCK_TIMEOUT = b"SET lock_timeout TO '60ms'"
 
 TABLES = st.sampled_from(("plain", "rich", "leaf", "light", "plain", "rich"))
 PARTS = st.tuples(st.integers(2, 60), st.integers(0, 59))
@@ -82,12 +85,16 @@ class History(RuleBasedStateMachine):
 
     def _connect(self) -> psycopg.Connection[Any]:
         connection = psycopg.connect(self.database.dsn, autocommit=True)
-        connection.execute("SET lock_timeout TO '60ms'; SET client_min_messages TO error")
+        connection.execute(LOCK_TIMEOUT)
+        connection.execute("SET client_min_messages TO error")
         return connection
 
     @initialize()
     def begin(self) -> None:
+        # What the history before left open may not be gone yet, though its connections are closed.
+        self._connection.execute(f"SET lock_timeout TO '{PATIENCE_SECONDS:.0f}s'".encode())
         self._connection.execute(SCHEMA.encode())
+        self._connection.execute(LOCK_TIMEOUT)
         self._chain.snapshot()
 
     def teardown(self) -> None:
