@@ -27,8 +27,10 @@ class Cut:
     that were given to the writer, since small ones wait for their pack."""
 
     places: list[tuple[int | BlobRef, int]] = field(default_factory=list)
-    rows: int = 0
-    reused: int = 0
+
+    @property
+    def rows(self) -> int:
+        return sum(rows for _, rows in self.places)
 
 
 class ChunkCutter:
@@ -89,7 +91,6 @@ class ChunkCutter:
     def _emit(self, data: bytes | bytearray, start: int, end: int) -> None:
         # COPY text escapes newlines in values, so every newline byte ends a row.
         rows = data.count(b"\n", start, end)
-        self._cut.rows += rows
         sealer = self._context.sealer
         plaintext = memoryview(data)[start:end]
         identity = sealer.identify(ObjectType.CHUNK, plaintext)
@@ -97,7 +98,6 @@ class ChunkCutter:
             self._context.storage, sealer, identity, len(plaintext)
         )
         if blob is not None:
-            self._cut.reused += 1
             self._cut.places.append((blob, rows))
             return
         ticket = self._writer.add(ObjectType.CHUNK, plaintext, identity=identity)

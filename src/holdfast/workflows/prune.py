@@ -99,7 +99,6 @@ def prune(
         for verdict in item.removable
     }
     opened = Opened()
-    look = partial(plan_collection, repository, rules=rules, clock=clock, listener=listener, opened=opened)
     collect = partial(
         apply_collection,
         repository,
@@ -114,9 +113,10 @@ def prune(
         collection = collect()
         plan = collection.plan  # a look before it would have said the same
     else:
-        plan = look(
-            burying=tuple(removable)
-        )  # raises what would stop the collection, before anything is removed
+        # Raises what would stop the collection, before anything is removed.
+        plan = plan_collection(
+            repository, rules=rules, clock=clock, burying=tuple(removable), listener=listener, opened=opened
+        )
     if apply and removable:
         listener(PhaseBegan(phase="removing snapshots"))
         bury(repository, removable, by=by, clock=clock)

@@ -72,7 +72,6 @@ class _Draft:
         )
         found = {record.pages: _content(record) for record in records}
         stored = [place for _, cut in self.ranges for place, _ in cut.places if isinstance(place, int)]
-        reused = sum(cut.reused for _, cut in self.ranges) + sum(len(item.chunks) for item in self.proven)
         return PartResult(
             oid=self.part.table.oid,
             read=records,
@@ -80,7 +79,7 @@ class _Draft:
             refuted=tuple(claim.pages for claim in self.claimed if found[claim.pages] != _content(claim)),
             bytes_stored=sum(writer[ticket].length for ticket in stored),
             chunks_stored=len(stored),
-            chunks_reused=reused,
+            chunks_reused=sum(len(item.chunks) for item in (*records, *self.proven)) - len(stored),
         )
 
 

@@ -205,6 +205,8 @@ def _replace(
             interrupted=stop,
             clock=clock,
         )
+        for warning in report.warnings:
+            listener(Noticed(message=f"safety snapshot: {warning}"))
         missing = [entry for entry in report.coverage if entry.status == "failed"]
         if missing:
             raise RefusedError(
