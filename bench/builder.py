@@ -32,9 +32,9 @@ from holdfast.domain.manifest import (
 from holdfast.domain.ranges import Cutting, PageRange
 from holdfast.domain.tables import Column, QualifiedName, Tier
 from holdfast.repository.blobs import BlobWriter
-from holdfast.repository.predecessors import find_predecessors
 from holdfast.repository.repo import Repository
-from holdfast.repository.run import Clock, Run
+from holdfast.repository.runs.predecessors import find_predecessors
+from holdfast.repository.runs.run import Clock, Run
 from holdfast.repository.seal import ObjectType
 from holdfast.repository.table_codec import encode_table
 from holdfast.workflows.parent import Parent, ReusingWriter, load_parent

@@ -24,8 +24,8 @@ from bench.trials import HOLDFAST, Runs, remove
 from holdfast.domain.events import Event, PhaseBegan
 from holdfast.domain.policy import RetentionPolicy
 from holdfast.repository.collecting.rules import CollectionRules
+from holdfast.repository.keys.secrets import Secrets
 from holdfast.repository.repo import Repository, open_repository
-from holdfast.repository.secrets import Secrets
 from holdfast.storage.local import LocalStorage
 from holdfast.storage.wrap import Counted
 from holdfast.workflows.prune import prune

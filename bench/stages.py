@@ -38,7 +38,7 @@ SHOWN_LINES = 30
 
 # (what it does, module, name in it): a name that moved away fails loudly. A function is wrapped where it is used.
 STAGES = (
-    ("unlock (Argon2)", "holdfast.repository.slots", "Argon2.derive"),
+    ("unlock (Argon2)", "holdfast.repository.keys.slots", "Argon2.derive"),
     ("lock tables, read catalog", "holdfast.postgres.session", "SourceSession.take"),
     ("definitions out (pg_dump)", "holdfast.workflows.taking", "dump_definitions"),
     ("rows out (COPY)", "holdfast.postgres.copy", "RangeReader.read"),

@@ -22,9 +22,9 @@ from bench.builder import HandClock, Shop, take
 from holdfast.domain.policy import RetentionPolicy
 from holdfast.repository.collecting.rules import CollectionRules
 from holdfast.repository.config import Config, digest_of
-from holdfast.repository.keyring import Keyring, add_passphrase_slot
+from holdfast.repository.keys.keyring import Keyring, add_passphrase_slot
+from holdfast.repository.keys.slots import Argon2
 from holdfast.repository.repo import Repository, create_repository
-from holdfast.repository.slots import Argon2
 from holdfast.storage.memory import MemoryStorage
 from holdfast.storage.wrap import Counted
 from holdfast.workflows.prune import prune

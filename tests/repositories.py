@@ -6,9 +6,9 @@ import uuid
 from datetime import UTC, datetime
 
 from holdfast.repository.config import Config, digest_of
-from holdfast.repository.keyring import Keyring, add_passphrase_slot, add_recipient_slot
+from holdfast.repository.keys.keyring import Keyring, add_passphrase_slot, add_recipient_slot
+from holdfast.repository.keys.slots import Argon2
 from holdfast.repository.repo import Repository, create_repository
-from holdfast.repository.slots import Argon2
 from holdfast.storage import Storage
 
 PASSPHRASE = "correct horse battery staple"

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from holdfast.domain.errors import RefusedError, UsageError
 from holdfast.domain.tables import TablePatterns
 from holdfast.repository import layout, repo
+from holdfast.repository.keys.secrets import Secrets
 from holdfast.repository.repo import Repository
-from holdfast.repository.secrets import Secrets
 from holdfast.settings import RepositoryChoice, RepositorySettings, SourceChoice, SourceSettings
 from holdfast.storage import Storage
 from holdfast.storage.bucket import parse_bucket

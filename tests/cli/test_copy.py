@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from holdfast.repository.keys.secrets import Secrets
 from holdfast.repository.repo import open_repository
-from holdfast.repository.secrets import Secrets
 from holdfast.storage.local import LocalStorage
 from postgres_servers import Database, ServerPool
 from program import Program

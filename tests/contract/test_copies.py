@@ -11,8 +11,8 @@ import pytest
 
 from holdfast.domain.errors import DamagedError
 from holdfast.postgres.address import ServerAddress
+from holdfast.repository.keys.secrets import Secrets
 from holdfast.repository.repo import Repository, open_repository
-from holdfast.repository.secrets import Secrets
 from holdfast.storage import Storage
 from holdfast.storage.local import LocalStorage
 from holdfast.storage.wrap import Counted

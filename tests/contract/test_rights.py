@@ -18,11 +18,11 @@ from holdfast.domain.ids import SnapshotId
 from holdfast.postgres.address import ServerAddress
 from holdfast.repository import layout
 from holdfast.repository.collecting.rules import CollectionRules
-from holdfast.repository.outcomes import Aborted
-from holdfast.repository.predecessors import find_predecessors
+from holdfast.repository.keys.secrets import Secrets
+from holdfast.repository.registers.outcomes import Aborted
 from holdfast.repository.repo import Repository, open_repository
+from holdfast.repository.runs.predecessors import find_predecessors
 from holdfast.repository.seal import ObjectType
-from holdfast.repository.secrets import Secrets
 from holdfast.storage import Storage
 from holdfast.storage.bucket import parse_bucket
 from holdfast.storage.object_lock import LockMode, LockPolicy

@@ -9,8 +9,8 @@ import pytest
 
 from holdfast.domain.errors import DamagedError
 from holdfast.postgres.address import ServerAddress
+from holdfast.repository.keys.secrets import Secrets
 from holdfast.repository.repo import open_repository
-from holdfast.repository.secrets import Secrets
 from holdfast.storage import Storage
 from holdfast.workflows.backup import BackupOptions, BackupSource, backup
 from holdfast.workflows.restore import RestoreOptions, restore

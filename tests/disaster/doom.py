@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.domain.ids import SnapshotId
+from holdfast.repository.keys.secrets import Secrets
 from holdfast.repository.repo import Repository, open_repository
-from holdfast.repository.secrets import Secrets
 from holdfast.storage.local import LocalStorage
 from holdfast.workflows.listing import list_snapshots
 from holdfast.workflows.verify import verify

@@ -25,8 +25,8 @@ from holdfast.domain.ids import parse_snapshot_id
 from holdfast.domain.policy import RetentionPolicy
 from holdfast.postgres.address import ServerAddress
 from holdfast.repository.collecting.rules import CollectionRules
+from holdfast.repository.keys.secrets import Secrets
 from holdfast.repository.repo import Repository, open_repository
-from holdfast.repository.secrets import Secrets
 from holdfast.storage.local import LocalStorage
 from holdfast.workflows.backup import BackupOptions, BackupSource, backup
 from holdfast.workflows.collect import apply_collection

@@ -12,8 +12,8 @@ from disaster.doom import Doom, check, opened
 from holdfast.domain.ids import SnapshotId
 from holdfast.repository import layout
 from holdfast.repository.collecting.rules import CollectionRules
-from holdfast.repository.predecessors import find_predecessors
 from holdfast.repository.repo import Repository
+from holdfast.repository.runs.predecessors import find_predecessors
 from holdfast.repository.seal import ObjectType
 from holdfast.storage.local import LocalStorage
 from holdfast.workflows.collect import apply_collection

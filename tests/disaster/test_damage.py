@@ -9,8 +9,8 @@ import pyrage
 import pytest
 
 from holdfast.domain.errors import DamagedError, LockedOutError
+from holdfast.repository.keys.secrets import Secrets
 from holdfast.repository.repo import Repository, open_repository
-from holdfast.repository.secrets import Secrets
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.verify import verify
 from repositories import PASSPHRASE, make_repository

@@ -11,8 +11,8 @@ import pytest
 
 from disaster.doom import Doom, check
 from holdfast.domain.ids import SnapshotId
+from holdfast.repository.keys.secrets import Secrets
 from holdfast.repository.repo import open_repository
-from holdfast.repository.secrets import Secrets
 from holdfast.storage.local import LocalStorage
 from holdfast.workflows.key_slots import slots_of
 from holdfast.workflows.keys import add_recipient

@@ -20,10 +20,10 @@ from holdfast.domain.errors import InterruptedRunError, OutOfTimeError, SteppedA
 from holdfast.domain.events import Event, PhaseBegan, ignore
 from holdfast.domain.ids import SnapshotId, make_snapshot_id
 from holdfast.postgres.address import ServerAddress
-from holdfast.repository.overlap import require_alone, stay_alone
-from holdfast.repository.predecessors import find_predecessors
 from holdfast.repository.repo import Repository
-from holdfast.repository.run import Run
+from holdfast.repository.runs.overlap import require_alone, stay_alone
+from holdfast.repository.runs.predecessors import find_predecessors
+from holdfast.repository.runs.run import Run
 from holdfast.storage.local import LocalStorage
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.backup import BackupOptions, BackupSource, backup

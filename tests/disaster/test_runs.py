@@ -25,8 +25,9 @@ from holdfast.domain.errors import (
 )
 from holdfast.domain.tables import TablePatterns
 from holdfast.postgres.address import ServerAddress
-from holdfast.repository import layout, pins
+from holdfast.repository import layout
 from holdfast.repository.repo import Repository
+from holdfast.repository.runs import pins
 from holdfast.storage import Buffer
 from holdfast.storage.local import LocalStorage
 from holdfast.storage.memory import MemoryStorage

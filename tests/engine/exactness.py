@@ -19,7 +19,7 @@ from holdfast.postgres.copy import ReadSpec
 from holdfast.postgres.session import Selection, Taken, open_source
 from holdfast.repository import layout
 from holdfast.repository.repo import Repository
-from holdfast.repository.reuse import LeftBlobs, list_sizes
+from holdfast.repository.runs.reuse import LeftBlobs, list_sizes
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.basis import Ground, find_ground
 from holdfast.workflows.capture import Capture, Captured, CaptureOrder

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from holdfast.postgres.address import ServerAddress
+from holdfast.repository.keys.secrets import Secrets
 from holdfast.repository.repo import open_repository
-from holdfast.repository.secrets import Secrets
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.backup import BackupOptions, BackupSource, backup
 from holdfast.workflows.reports import BackupReport

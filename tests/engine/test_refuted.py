@@ -15,7 +15,7 @@ from holdfast.domain.ids import SnapshotId
 from holdfast.postgres.address import ServerAddress
 from holdfast.repository import layout
 from holdfast.repository.blobs import md5_of
-from holdfast.repository.outcomes import Committed
+from holdfast.repository.registers.outcomes import Committed
 from holdfast.repository.repo import Repository
 from holdfast.repository.root_codec import encode_root
 from holdfast.repository.seal import ObjectType

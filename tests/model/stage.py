@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from holdfast.repository.writers import Host
+from holdfast.repository.registers.writers import Host
 from holdfast.storage import Buffer, ObjectInfo, Storage
 from holdfast.storage.wrap import Through
 

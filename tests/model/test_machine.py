@@ -30,21 +30,22 @@ from hypothesis.stateful import (
 from holdfast.domain.errors import DamagedError, RefusedError, UsageError
 from holdfast.domain.ids import SnapshotId, make_snapshot_id
 from holdfast.domain.manifest import SnapshotSummary
-from holdfast.repository import company, layout, pins, run
+from holdfast.repository import layout
 from holdfast.repository.collecting import clearing, decision, fencing, references, survey, sweep
 from holdfast.repository.collecting.rules import CollectionRules
-from holdfast.repository.documents import seal_document
 from holdfast.repository.encoding import moment
-from holdfast.repository.graves import Graves
-from holdfast.repository.outcomes import Aborted, Outcomes
-from holdfast.repository.pins import reading
-from holdfast.repository.predecessors import find_predecessors
+from holdfast.repository.registers.documents import seal_document
+from holdfast.repository.registers.graves import Graves
+from holdfast.repository.registers.outcomes import Aborted, Outcomes
+from holdfast.repository.registers.writers import Purpose
 from holdfast.repository.repo import Repository
-from holdfast.repository.reuse import is_present, list_sizes
 from holdfast.repository.root_codec import encode_summary
-from holdfast.repository.run import Run
+from holdfast.repository.runs import company, pins, run
+from holdfast.repository.runs.pins import reading
+from holdfast.repository.runs.predecessors import find_predecessors
+from holdfast.repository.runs.reuse import is_present, list_sizes
+from holdfast.repository.runs.run import Run
 from holdfast.repository.seal import ObjectType
-from holdfast.repository.writers import Purpose
 from holdfast.storage import ObjectInfo
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows import collect, removal, replicate

@@ -8,9 +8,10 @@ import pytest
 
 from holdfast.domain.errors import DamagedError, RefusedError, UsageError
 from holdfast.domain.ids import SnapshotId
-from holdfast.repository import layout, segments
+from holdfast.repository import layout
 from holdfast.repository.collecting.report import CollectionReport
 from holdfast.repository.collecting.rules import CollectionRules
+from holdfast.repository.registers import segments
 from holdfast.repository.repo import Repository
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.acceptance import Acceptance, accept_losses

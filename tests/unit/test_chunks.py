@@ -27,8 +27,8 @@ from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.copy import ReadSpec
 from holdfast.repository import layout
 from holdfast.repository.blobs import BlobWriter, read_blob
-from holdfast.repository.keyring import Keyring
-from holdfast.repository.reuse import LeftBlobs
+from holdfast.repository.keys.keyring import Keyring
+from holdfast.repository.runs.reuse import LeftBlobs
 from holdfast.repository.seal import ObjectType, Sealer
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.chunking import ChunkCutter

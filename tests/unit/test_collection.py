@@ -25,14 +25,14 @@ from holdfast.repository.collecting.plans import Plans
 from holdfast.repository.collecting.report import CollectionReport
 from holdfast.repository.collecting.rules import CollectionRules
 from holdfast.repository.collecting.survey import take_survey
-from holdfast.repository.graves import Ending, Fate
-from holdfast.repository.outcomes import Aborted
-from holdfast.repository.pins import reading
-from holdfast.repository.predecessors import find_predecessors
+from holdfast.repository.registers.graves import Ending, Fate
+from holdfast.repository.registers.outcomes import Aborted
+from holdfast.repository.registers.writers import Purpose
 from holdfast.repository.repo import Repository
-from holdfast.repository.reuse import thin_packs
+from holdfast.repository.runs.pins import reading
+from holdfast.repository.runs.predecessors import find_predecessors
+from holdfast.repository.runs.reuse import thin_packs
 from holdfast.repository.seal import ObjectType
-from holdfast.repository.writers import Purpose
 from holdfast.storage import Buffer, ObjectInfo, Storage
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.collect import apply_collection, plan_collection

@@ -14,9 +14,9 @@ from holdfast.domain.errors import HoldfastError, RefusedError
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import BlobRef, SnapshotSummary
 from holdfast.repository.collecting.rules import CollectionRules
-from holdfast.repository.predecessors import find_predecessors
 from holdfast.repository.repo import Repository
-from holdfast.repository.run import Run
+from holdfast.repository.runs.predecessors import find_predecessors
+from holdfast.repository.runs.run import Run
 from holdfast.repository.seal import ObjectType
 from holdfast.storage import Buffer, ObjectInfo
 from holdfast.storage.memory import MemoryStorage

@@ -24,12 +24,12 @@ from holdfast.domain.ids import SnapshotId, make_snapshot_id, moment_of
 from holdfast.domain.manifest import Origin, SnapshotState, SnapshotSummary, TableManifest
 from holdfast.repository import layout
 from holdfast.repository.collecting.rules import CollectionRules
-from holdfast.repository.copies import Holdings, find_base, make_copy_id
-from holdfast.repository.outcomes import Committed
-from holdfast.repository.predecessors import find_predecessors
+from holdfast.repository.registers.outcomes import Committed
+from holdfast.repository.registers.verifications import latest_verdicts
 from holdfast.repository.repo import Repository
-from holdfast.repository.run import Run
-from holdfast.repository.verifications import latest_verdicts
+from holdfast.repository.runs.copies import Holdings, find_base, make_copy_id
+from holdfast.repository.runs.predecessors import find_predecessors
+from holdfast.repository.runs.run import Run
 from holdfast.storage import Buffer, ObjectInfo, Storage
 from holdfast.storage.memory import MemoryStorage
 from holdfast.storage.memory_locks import MemoryLocks

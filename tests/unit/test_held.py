@@ -10,9 +10,9 @@ from holdfast.cli.render import render, text_of
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.policy import RetentionPolicy
 from holdfast.repository import layout
+from holdfast.repository.keys.secrets import Secrets
+from holdfast.repository.registers.verifications import Verification, record_verification
 from holdfast.repository.repo import Repository, open_repository
-from holdfast.repository.secrets import Secrets
-from holdfast.repository.verifications import Verification, record_verification
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.listing import list_snapshots, show
 from holdfast.workflows.prune import judge_sources

@@ -7,12 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from holdfast.domain.errors import LackingRightsError
-from holdfast.repository import layout, segments
-from holdfast.repository.check import Problem
-from holdfast.repository.history import check_history
-from holdfast.repository.journal import Journal
-from holdfast.repository.predecessors import find_predecessors
+from holdfast.repository import layout
+from holdfast.repository.checking.check import Problem
+from holdfast.repository.checking.history import check_history
+from holdfast.repository.registers import segments
+from holdfast.repository.registers.journal import Journal
 from holdfast.repository.repo import Repository
+from holdfast.repository.runs.predecessors import find_predecessors
 from holdfast.storage import Buffer
 from holdfast.storage.memory import MemoryStorage
 from holdfast.storage.wrap import Counted, Through

@@ -22,17 +22,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.domain.errors import DamagedError, LockedOutError, UsageError
-from holdfast.repository.epochs import EpochReason, make_marker
-from holdfast.repository.keyring import (
+from holdfast.repository.keys.epochs import EpochReason, make_marker
+from holdfast.repository.keys.keyring import (
     EpochKeys,
     KeyObject,
     Keyring,
     add_passphrase_slot,
     add_recipient_slot,
 )
-from holdfast.repository.secrets import Secrets
-from holdfast.repository.slots import KDF, AgeSlot, Argon2, UnknownSlotError, parse_recipient, read_slot
-from holdfast.repository.unlocking import unlock
+from holdfast.repository.keys.secrets import Secrets
+from holdfast.repository.keys.slots import KDF, AgeSlot, Argon2, UnknownSlotError, parse_recipient, read_slot
+from holdfast.repository.keys.unlocking import unlock
 
 NOW = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
 CHEAP = Argon2(memory_kib=32, passes=1, lanes=1)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from holdfast.domain.errors import DamagedError, LockedOutError, RefusedError, UsageError
 from holdfast.domain.manifest import SnapshotSummary
+from holdfast.repository.keys.secrets import Secrets
 from holdfast.repository.repo import Repository, open_repository
-from holdfast.repository.secrets import Secrets
 from holdfast.workflows.keys import add_passphrase, add_recipient, remove_key
 from holdfast.workflows.rotation import compromised, rotate
 from holdfast.workflows.verify import verify

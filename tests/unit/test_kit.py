@@ -13,11 +13,11 @@ import pyrage
 import pytest
 
 from holdfast.domain.errors import LockedOutError, UsageError
-from holdfast.repository.epochs import EpochReason, make_marker
-from holdfast.repository.keyring import KeyObject, Keyring
-from holdfast.repository.kit import Kit, make_kit, parse_kit
-from holdfast.repository.secrets import Secrets
-from holdfast.repository.unlocking import unlock
+from holdfast.repository.keys.epochs import EpochReason, make_marker
+from holdfast.repository.keys.keyring import KeyObject, Keyring
+from holdfast.repository.keys.kit import Kit, make_kit, parse_kit
+from holdfast.repository.keys.secrets import Secrets
+from holdfast.repository.keys.unlocking import unlock
 
 NOW = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
 REPOSITORY = UUID("0192f0c1-2b3d-7e4f-8a5b-6c7d8e9fa0b1")

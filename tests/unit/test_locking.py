@@ -14,10 +14,10 @@ import snapshots
 from holdfast.domain.errors import DamagedError, LockedObjectError, StorageUnusableError
 from holdfast.domain.ids import SnapshotId, make_snapshot_id
 from holdfast.repository import layout
-from holdfast.repository.outcomes import Committed
-from holdfast.repository.predecessors import find_predecessors
+from holdfast.repository.registers.outcomes import Committed
 from holdfast.repository.repo import Repository
-from holdfast.repository.run import Run
+from holdfast.repository.runs.predecessors import find_predecessors
+from holdfast.repository.runs.run import Run
 from holdfast.storage.memory import MemoryStorage
 from holdfast.storage.memory_locks import MemoryLocks
 from holdfast.storage.object_lock import Locking, LockMode, LockPolicy

@@ -9,7 +9,7 @@ import pytest
 from holdfast.domain.errors import DamagedError
 from holdfast.domain.manifest import BlobRef
 from holdfast.repository.blobs import BlobWriter
-from holdfast.repository.keyring import Keyring
+from holdfast.repository.keys.keyring import Keyring
 from holdfast.repository.packs import ALONE_BYTES, RUN_BYTES, PackReader
 from holdfast.repository.seal import ObjectType, Sealer
 from holdfast.storage.memory import MemoryStorage

@@ -19,10 +19,10 @@ from holdfast.domain.policy import RetentionPolicy
 from holdfast.postgres.address import ServerAddress
 from holdfast.repository import layout
 from holdfast.repository.collecting.rules import CollectionRules
-from holdfast.repository.pins import reading
+from holdfast.repository.registers.verifications import Verification, record_verification
+from holdfast.repository.registers.writers import Purpose
 from holdfast.repository.repo import Repository
-from holdfast.repository.verifications import Verification, record_verification
-from holdfast.repository.writers import Purpose
+from holdfast.repository.runs.pins import reading
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.collect import apply_collection
 from holdfast.workflows.listing import list_snapshots

@@ -12,9 +12,9 @@ from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import SnapshotSummary
 from holdfast.repository import layout
 from holdfast.repository.collecting.rules import CollectionRules
+from holdfast.repository.keys.secrets import Secrets
+from holdfast.repository.registers.verifications import read_verification
 from holdfast.repository.repo import Repository, open_repository
-from holdfast.repository.secrets import Secrets
-from holdfast.repository.verifications import read_verification
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.collect import apply_collection
 from holdfast.workflows.listing import list_snapshots

@@ -11,14 +11,15 @@ import pytest
 
 from holdfast.domain.errors import DamagedError, FencedError, LockedOutError, RefusedError, UsageError
 from holdfast.domain.ids import SnapshotId
-from holdfast.repository import layout, writers
-from holdfast.repository.outcomes import Aborted
-from holdfast.repository.predecessors import find_predecessors
+from holdfast.repository import layout
+from holdfast.repository.keys.secrets import Secrets
+from holdfast.repository.registers import writers
+from holdfast.repository.registers.outcomes import Aborted
+from holdfast.repository.registers.writers import is_dead, is_surely_gone, this_host
 from holdfast.repository.repo import open_repository
-from holdfast.repository.reuse import find_left_blobs, list_sizes
+from holdfast.repository.runs.predecessors import find_predecessors
+from holdfast.repository.runs.reuse import find_left_blobs, list_sizes
 from holdfast.repository.seal import ObjectType
-from holdfast.repository.secrets import Secrets
-from holdfast.repository.writers import is_dead, is_surely_gone, this_host
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.listing import list_snapshots, resolve
 from holdfast.workflows.verify import verify

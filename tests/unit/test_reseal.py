@@ -11,9 +11,9 @@ from holdfast.domain.errors import RefusedError
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import Origin
 from holdfast.repository import layout
-from holdfast.repository.predecessors import undecided_writers
+from holdfast.repository.keys.secrets import Secrets
 from holdfast.repository.repo import Repository, open_repository
-from holdfast.repository.secrets import Secrets
+from holdfast.repository.runs.predecessors import undecided_writers
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.listing import resolve, resolve_removed
 from holdfast.workflows.removal import add_hold, bury, list_holds

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from holdfast.domain.errors import DamagedError, LockedOutError, RefusedError, UsageError
 from holdfast.domain.manifest import SnapshotSummary
 from holdfast.repository import layout
-from holdfast.repository.keyring import add_recipient_slot
+from holdfast.repository.keys.keyring import add_recipient_slot
+from holdfast.repository.keys.secrets import Secrets
 from holdfast.repository.repo import Repository, open_repository
-from holdfast.repository.secrets import Secrets
 from holdfast.storage import Buffer, Storage
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.key_slots import slots_of
@@ -156,7 +156,7 @@ def test_planted_recipient_gets_no_new_keys(tmp_path: Path) -> None:
 
 
 def _with_right_checksum(document: dict[str, Any]) -> bytes:
-    from holdfast.repository.key_objects import with_checksum
+    from holdfast.repository.keys.key_objects import with_checksum
 
     document.pop("checksum", None)
     return with_checksum(document)

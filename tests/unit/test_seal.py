@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from holdfast.domain.errors import DamagedError, LockedOutError, RefusedError
 from holdfast.repository import seal as seal_module
-from holdfast.repository.keyring import EpochKeys, Keyring
+from holdfast.repository.keys.keyring import EpochKeys, Keyring
 from holdfast.repository.seal import (
     HEADER_BYTES,
     TAG_BYTES,

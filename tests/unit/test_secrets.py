@@ -8,7 +8,7 @@ import pyrage
 import pytest
 
 from holdfast.domain.errors import UsageError
-from holdfast.repository.secrets import Secrets, read_identities
+from holdfast.repository.keys.secrets import Secrets, read_identities
 
 
 def private_file(path: Path, text: str | bytes) -> Path:

@@ -16,10 +16,10 @@ from holdfast.domain.ids import make_snapshot_id
 from holdfast.domain.manifest import SnapshotSummary
 from holdfast.repository import layout
 from holdfast.repository.collecting.rules import CollectionRules
-from holdfast.repository.graves import Ending, Fate
+from holdfast.repository.keys.secrets import Secrets
+from holdfast.repository.registers.graves import Ending, Fate
+from holdfast.repository.registers.writers import Purpose, WriterRecord, this_host
 from holdfast.repository.repo import Repository, open_repository
-from holdfast.repository.secrets import Secrets
-from holdfast.repository.writers import Purpose, WriterRecord, this_host
 from holdfast.storage import Buffer
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.collect import apply_collection

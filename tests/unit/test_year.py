@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 from bench.year import Year
 
-from holdfast.repository import layout, segments
+from holdfast.repository import layout
+from holdfast.repository.registers import segments
 from holdfast.workflows.verify import verify
 
 PER_DAY = 24

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from holdfast.cli.words import counted, iso, moment, number, size
-from holdfast.repository.exposure import Exposures
+from holdfast.repository.checking.exposure import Exposures
 from holdfast.workflows.key_slots import KeyEpoch
 
 

@@ -15,7 +15,7 @@ from holdfast.cli.invocation import Invocation, ask_secret, write
 from holdfast.domain.errors import RefusedError, UsageError
 
 if TYPE_CHECKING:
-    from holdfast.repository.secrets import Secrets
+    from holdfast.repository.keys.secrets import Secrets
 
 KIT_ADVICE = """
 This is the recovery kit. It opens every snapshot in this repository, without the passphrase.
@@ -94,7 +94,7 @@ def new_passphrase(secrets: Secrets) -> str:
     first = ask_secret("new passphrase")
     if ask_secret("new passphrase again") != first:
         raise UsageError("the two passphrases differ", hint="run it again")
-    from holdfast.repository.secrets import usable
+    from holdfast.repository.keys.secrets import usable
 
     return usable(first, "the terminal")
 

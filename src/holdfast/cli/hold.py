@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from holdfast.cli.documents import Document
-    from holdfast.repository.holds import Hold
+    from holdfast.repository.registers.holds import Hold
 
 By = Annotated[
     str | None,

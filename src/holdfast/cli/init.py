@@ -14,7 +14,7 @@ from holdfast.cli.options import Json, Repo
 from holdfast.domain.errors import EXIT_FINE, RefusedError, UsageError
 
 if TYPE_CHECKING:
-    from holdfast.repository.secrets import Secrets
+    from holdfast.repository.keys.secrets import Secrets
 
 _UNMISTAKABLE = "abcdefghjkmnpqrstuvwxyz23456789"  # no i, l, o, 0, 1: it is copied by hand
 _GENERATED_LETTERS = 30

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from holdfast.cli.documents import Document
     from holdfast.domain.events import Listener
+    from holdfast.repository.keys.secrets import Secrets
     from holdfast.repository.repo import Repository
-    from holdfast.repository.secrets import Secrets
     from holdfast.settings import RepositoryChoice, RepositorySettings, Settings
 
 

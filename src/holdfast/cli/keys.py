@@ -103,7 +103,7 @@ def add_key(
 
     from datetime import UTC, datetime
 
-    from holdfast.repository.secrets import Secrets
+    from holdfast.repository.keys.secrets import Secrets
     from holdfast.workflows.keys import add_passphrase, add_recipient
 
     def work(repository: Repository) -> KeysReport:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from holdfast.cli.documents import Document
+    from holdfast.repository.keys.secrets import Secrets
     from holdfast.repository.repo import Repository
-    from holdfast.repository.secrets import Secrets
     from holdfast.workflows.rotation import Rotated, RotationReport
 
 Keep = Annotated[
@@ -180,7 +180,7 @@ def _renew(
     work: Callable[[Repository, list[Secrets]], Rotated],
 ) -> int:
     from holdfast import assemble
-    from holdfast.repository.secrets import Secrets
+    from holdfast.repository.keys.secrets import Secrets
 
     invocation = current(context)
     place = invocation.settings.pick_repository(repo)
@@ -203,7 +203,7 @@ def _change_slot(
 ) -> int:
     from datetime import UTC, datetime
 
-    from holdfast.repository.secrets import Secrets
+    from holdfast.repository.keys.secrets import Secrets
     from holdfast.workflows.key_slots import slots_of
     from holdfast.workflows.keys import KeysReport, rotate_slot
 
@@ -270,7 +270,7 @@ def _text(report: RotationReport) -> Iterator[RenderableType]:
     from rich.text import Text
 
     from holdfast.cli.render import text_of
-    from holdfast.repository.epochs import EpochReason
+    from holdfast.repository.keys.epochs import EpochReason
 
     yield Text(f"epoch {report.keys.epoch} begun: new snapshots are sealed with new keys", style="green")
     for item in report.left_out:

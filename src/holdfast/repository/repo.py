@@ -19,20 +19,20 @@ from holdfast.repository.abreast import abreast
 from holdfast.repository.blobs import missing, read_blob
 from holdfast.repository.config import Config, decode_config, digest_of
 from holdfast.repository.encoding import MalformedError
-from holdfast.repository.graves import Graves
-from holdfast.repository.heads import Heads
-from holdfast.repository.holds import Holds
-from holdfast.repository.journal import Journal
-from holdfast.repository.key_objects import read_key_objects
-from holdfast.repository.keyring import Keyring
-from holdfast.repository.outcomes import Committed, Outcomes
+from holdfast.repository.keys.key_objects import read_key_objects
+from holdfast.repository.keys.keyring import Keyring
+from holdfast.repository.keys.secrets import Secrets
+from holdfast.repository.keys.unlocking import unlock
 from holdfast.repository.packs import PackReader
+from holdfast.repository.registers.graves import Graves
+from holdfast.repository.registers.heads import Heads
+from holdfast.repository.registers.holds import Holds
+from holdfast.repository.registers.journal import Journal
+from holdfast.repository.registers.outcomes import Committed, Outcomes
+from holdfast.repository.registers.writers import Writers
 from holdfast.repository.root_codec import decode_root
 from holdfast.repository.seal import HEADER_BYTES, ObjectType, SealBrokenError, Sealer, read_header
-from holdfast.repository.secrets import Secrets
 from holdfast.repository.table_codec import decode_large_objects, decode_table
-from holdfast.repository.unlocking import unlock
-from holdfast.repository.writers import Writers
 from holdfast.storage import Storage
 
 

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from holdfast.domain.errors import DamagedError, RefusedError
 from holdfast.repository.frames import PACK_PIECE, UNPACK_PIECE, MalformedFrameError, pack, unpack
-from holdfast.repository.keyring import Keyring
+from holdfast.repository.keys.keyring import Keyring
 from holdfast.storage import Buffer
 
 MAGIC: Final = b"HFST"

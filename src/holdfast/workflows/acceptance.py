@@ -16,12 +16,19 @@ from datetime import datetime
 from holdfast.domain.errors import ObjectMissingError, RefusedError, UsageError
 from holdfast.domain.ids import SnapshotId
 from holdfast.repository import layout
+from holdfast.repository.checking.history import (
+    Telling,
+    Told,
+    gone_records,
+    gone_snapshots,
+    is_decided,
+    walk_chain,
+)
 from holdfast.repository.collecting.plans import Plans
-from holdfast.repository.company import alone
-from holdfast.repository.history import Telling, Told, gone_records, gone_snapshots, is_decided, walk_chain
-from holdfast.repository.journal import Walked
-from holdfast.repository.losses import LOSS_ACCEPTED, Loss, Losses, digest_of
+from holdfast.repository.registers.journal import Walked
+from holdfast.repository.registers.losses import LOSS_ACCEPTED, Loss, Losses, digest_of
 from holdfast.repository.repo import Repository
+from holdfast.repository.runs.company import alone
 
 Clock = Callable[[], datetime]
 Positions = tuple[int, int]

@@ -15,9 +15,9 @@ from holdfast.domain.errors import DamagedError, HoldfastError
 from holdfast.domain.events import Listener, Noticed, ignore
 from holdfast.domain.ids import RANDOM_BYTES, SnapshotId, make_snapshot_id
 from holdfast.domain.manifest import SnapshotState, SnapshotSummary
-from holdfast.repository.predecessors import Predecessors
 from holdfast.repository.repo import Repository
-from holdfast.repository.run import Run
+from holdfast.repository.runs.predecessors import Predecessors
+from holdfast.repository.runs.run import Run
 from holdfast.workflows.parent import Parent, load_parent
 from holdfast.workflows.refuted import Refutation, note_refuted
 from holdfast.workflows.reports import BackupReport

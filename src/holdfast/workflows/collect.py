@@ -31,8 +31,8 @@ from holdfast.repository.collecting.report import CollectionPlan, CollectionRepo
 from holdfast.repository.collecting.rules import CollectionRules
 from holdfast.repository.collecting.survey import Survey, take_survey
 from holdfast.repository.collecting.sweep import Sweep
-from holdfast.repository.company import alone
 from holdfast.repository.repo import Repository
+from holdfast.repository.runs.company import alone
 
 Clock = Callable[[], datetime]
 

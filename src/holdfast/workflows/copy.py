@@ -23,12 +23,12 @@ from holdfast.domain.errors import (
 from holdfast.domain.events import Listener, Noticed, ignore
 from holdfast.domain.ids import RANDOM_BYTES, SnapshotId, make_snapshot_id
 from holdfast.domain.manifest import SnapshotSummary
-from holdfast.repository.copies import Holdings, find_base, origin_of
-from holdfast.repository.outcomes import Committed
-from holdfast.repository.pins import reading
+from holdfast.repository.registers.outcomes import Committed
+from holdfast.repository.registers.verifications import Verification, record_verification
+from holdfast.repository.registers.writers import Purpose
 from holdfast.repository.repo import Repository
-from holdfast.repository.verifications import Verification, record_verification
-from holdfast.repository.writers import Purpose
+from holdfast.repository.runs.copies import Holdings, find_base, origin_of
+from holdfast.repository.runs.pins import reading
 from holdfast.workflows.copy_plan import CopySelection, Order, plan_copies
 from holdfast.workflows.copy_report import CopyReport, CopyResult, CopyState, StillLacking
 from holdfast.workflows.replicate import (

@@ -15,7 +15,7 @@ from datetime import datetime
 from holdfast.domain.errors import UsageError
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import Origin, SnapshotSummary
-from holdfast.repository.copies import Holdings, origin_of
+from holdfast.repository.runs.copies import Holdings, origin_of
 from holdfast.workflows.listing import is_safety
 from holdfast.workflows.settling import Ledger, Undecided
 

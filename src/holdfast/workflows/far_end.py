@@ -10,7 +10,7 @@ from holdfast.domain.errors import DamagedError
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import BlobRef
 from holdfast.repository import layout
-from holdfast.repository.check import Problem, Uses, check_checksum, check_content
+from holdfast.repository.checking.check import Problem, Uses, check_checksum, check_content
 from holdfast.repository.repo import Repository
 from holdfast.repository.seal import ObjectType
 from holdfast.storage import ObjectInfo

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from holdfast.domain.errors import DamagedError
-from holdfast.repository.epochs import Epochs, marked_epoch, open_earlier, read_epochs
-from holdfast.repository.key_objects import read_key_objects
-from holdfast.repository.kit import KIT_LABEL
+from holdfast.repository.checking.slot_check import vouched_for
+from holdfast.repository.keys.epochs import Epochs, marked_epoch, open_earlier, read_epochs
+from holdfast.repository.keys.key_objects import read_key_objects
+from holdfast.repository.keys.kit import KIT_LABEL
+from holdfast.repository.keys.slots import AgeSlot, SlotName, UnknownSlotError, parse_slot_name, read_slot
 from holdfast.repository.repo import Repository
-from holdfast.repository.slot_check import vouched_for
-from holdfast.repository.slots import AgeSlot, SlotName, UnknownSlotError, parse_slot_name, read_slot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,14 +12,14 @@ from datetime import datetime
 from uuid import UUID, uuid4
 
 from holdfast.domain.errors import ObjectExistsError, RefusedError, UsageError
+from holdfast.repository.checking.exposure import Exposures, measure_exposure
 from holdfast.repository.config import Config, digest_of
-from holdfast.repository.epochs import marked_epoch, read_epochs
-from holdfast.repository.exposure import Exposures, measure_exposure
-from holdfast.repository.key_objects import read_key_objects
-from holdfast.repository.keyring import KeyObject, Keyring, add_passphrase_slot, add_recipient_slot
-from holdfast.repository.kit import KIT_LABEL, make_kit
+from holdfast.repository.keys.epochs import marked_epoch, read_epochs
+from holdfast.repository.keys.key_objects import read_key_objects
+from holdfast.repository.keys.keyring import KeyObject, Keyring, add_passphrase_slot, add_recipient_slot
+from holdfast.repository.keys.kit import KIT_LABEL, make_kit
+from holdfast.repository.keys.slots import KDF, Argon2, parse_slot_name
 from holdfast.repository.repo import Repository, create_repository
-from holdfast.repository.slots import KDF, Argon2, parse_slot_name
 from holdfast.storage import Storage
 from holdfast.storage.probe import Abilities
 from holdfast.workflows.key_slots import KeyEpoch, KeySlot, epochs_of, kit_warnings, slots_of

@@ -10,10 +10,10 @@ from itertools import islice
 from holdfast.domain.errors import DamagedError, UsageError
 from holdfast.domain.ids import SnapshotId, pick_snapshot
 from holdfast.domain.manifest import Root, SnapshotSummary
-from holdfast.repository.copies import Holdings, copy_named, find_replacements, moment_part, origin_of
-from holdfast.repository.outcomes import Committed
+from holdfast.repository.registers.outcomes import Committed
+from holdfast.repository.registers.verifications import Verification, latest_verdicts
 from holdfast.repository.repo import Repository
-from holdfast.repository.verifications import Verification, latest_verdicts
+from holdfast.repository.runs.copies import Holdings, copy_named, find_replacements, moment_part, origin_of
 from holdfast.workflows.removal import held
 from holdfast.workflows.reports import Finding, ListedSnapshot, ListReport, VerifiedAt
 

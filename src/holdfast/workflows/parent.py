@@ -11,7 +11,7 @@ from holdfast.domain.tables import QualifiedName
 from holdfast.repository import layout
 from holdfast.repository.blobs import BlobWriter
 from holdfast.repository.repo import Repository
-from holdfast.repository.reuse import is_present, list_sizes, thin_packs
+from holdfast.repository.runs.reuse import is_present, list_sizes, thin_packs
 from holdfast.repository.seal import ObjectType
 
 

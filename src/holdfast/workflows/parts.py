@@ -10,7 +10,7 @@ from holdfast.domain.manifest import BlobRef, RangeRecord
 from holdfast.domain.ranges import PageRange
 from holdfast.domain.tables import Table
 from holdfast.postgres.copy import ReadSpec
-from holdfast.repository.reuse import LeftBlobs
+from holdfast.repository.runs.reuse import LeftBlobs
 from holdfast.repository.seal import Sealer
 from holdfast.storage import Storage
 

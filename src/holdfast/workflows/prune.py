@@ -22,9 +22,9 @@ from holdfast.domain.retention import Candidate, HeldBy, Verdict, judge
 from holdfast.repository.collecting.references import READERS, Opened
 from holdfast.repository.collecting.report import CollectionPlan, CollectionReport
 from holdfast.repository.collecting.rules import CollectionRules
-from holdfast.repository.copies import find_replacements
+from holdfast.repository.registers.verifications import latest_verdicts
 from holdfast.repository.repo import Repository
-from holdfast.repository.verifications import latest_verdicts
+from holdfast.repository.runs.copies import find_replacements
 from holdfast.workflows.collect import apply_collection, plan_collection
 from holdfast.workflows.removal import bury, held
 

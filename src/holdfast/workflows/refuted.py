@@ -15,7 +15,7 @@ from holdfast.domain.errors import DamagedError
 from holdfast.domain.ids import SnapshotId, moment_of
 from holdfast.domain.manifest import Root
 from holdfast.domain.tables import QualifiedName
-from holdfast.repository.outcomes import Committed
+from holdfast.repository.registers.outcomes import Committed
 from holdfast.repository.repo import Repository
 
 PROOF_REFUTED = "proof refuted"

@@ -14,11 +14,11 @@ from holdfast.domain.errors import DamagedError, ObjectMissingError, RefusedErro
 from holdfast.domain.ids import RANDOM_BYTES, SnapshotId, make_snapshot_id
 from holdfast.domain.manifest import SnapshotSummary
 from holdfast.repository.abreast import abreast
-from holdfast.repository.company import alone
-from holdfast.repository.graves import Ending, Fate, Tombstone
-from holdfast.repository.holds import Hold, Release
-from holdfast.repository.outcomes import Committed
+from holdfast.repository.registers.graves import Ending, Fate, Tombstone
+from holdfast.repository.registers.holds import Hold, Release
+from holdfast.repository.registers.outcomes import Committed
 from holdfast.repository.repo import Repository
+from holdfast.repository.runs.company import alone
 
 Clock = Callable[[], datetime]
 BURIERS = 8

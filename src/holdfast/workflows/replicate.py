@@ -22,18 +22,18 @@ from holdfast.domain.errors import DamagedError, HoldfastError, InterruptedRunEr
 from holdfast.domain.events import Listener, Noticed, PhaseBegan, RowsMoved, WorkPlanned, ignore
 from holdfast.domain.ids import RANDOM_BYTES, SnapshotId
 from holdfast.domain.manifest import BlobRef, Origin, Root, SnapshotSummary
-from holdfast.repository.copies import (
+from holdfast.repository.packs import PackReader
+from holdfast.repository.repo import Repository
+from holdfast.repository.runs.copies import (
     Base,
     Incoming,
     find_incoming,
     make_copy_id,
     origin_of,
 )
-from holdfast.repository.packs import PackReader
-from holdfast.repository.predecessors import Predecessors
-from holdfast.repository.repo import Repository
-from holdfast.repository.reuse import LeftBlobs
-from holdfast.repository.run import Run
+from holdfast.repository.runs.predecessors import Predecessors
+from holdfast.repository.runs.reuse import LeftBlobs
+from holdfast.repository.runs.run import Run
 from holdfast.repository.seal import ObjectType
 from holdfast.workflows.far_end import FarEnd, Sent
 from holdfast.workflows.parcels import Wanted, cut_tasks, manifest_refs, manifests_of, wanted_of

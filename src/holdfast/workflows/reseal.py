@@ -21,13 +21,13 @@ from holdfast.domain.events import Listener, ignore
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import SnapshotSummary
 from holdfast.repository import layout
-from holdfast.repository.copies import Base, origin_of
-from holdfast.repository.exposure import Exposures, measure_exposure
-from holdfast.repository.outcomes import Committed
-from holdfast.repository.predecessors import undecided_writers
+from holdfast.repository.checking.exposure import Exposures, measure_exposure
+from holdfast.repository.registers.outcomes import Committed
+from holdfast.repository.registers.writers import Purpose
 from holdfast.repository.repo import Repository
+from holdfast.repository.runs.copies import Base, origin_of
+from holdfast.repository.runs.predecessors import undecided_writers
 from holdfast.repository.seal import HEADER_BYTES, read_header
-from holdfast.repository.writers import Purpose
 from holdfast.workflows.removal import add_hold, bury, list_holds
 from holdfast.workflows.replicate import ReplicateOptions, replicate
 

@@ -31,12 +31,13 @@ from holdfast.postgres.rebuild_plan import (
 from holdfast.postgres.selection import expand
 from holdfast.postgres.target import Target
 from holdfast.postgres.tools import find_tools
-from holdfast.repository import layout, pins
+from holdfast.repository import layout
 from holdfast.repository.packs import PackReader
+from holdfast.repository.registers.writers import Purpose
 from holdfast.repository.repo import Repository
-from holdfast.repository.reuse import is_present, list_sizes
+from holdfast.repository.runs import pins
+from holdfast.repository.runs.reuse import is_present, list_sizes
 from holdfast.repository.seal import ObjectType
-from holdfast.repository.writers import Purpose
 from holdfast.workflows.backup import BackupOptions, BackupSource, backup, now_utc
 from holdfast.workflows.listing import SAFETY_PREFIX
 from holdfast.workflows.reports import RestoreReport, TierTime

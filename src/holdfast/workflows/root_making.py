@@ -12,9 +12,9 @@ from holdfast.domain.manifest import ArchiveRef, BlobRef, LargeObjectsRef, Root,
 from holdfast.domain.tables import TierRule, tier_of
 from holdfast.postgres.schema import Definitions
 from holdfast.postgres.session import Taken
-from holdfast.repository.locking import referenced
-from holdfast.repository.reuse import LeftBlobs
-from holdfast.repository.run import Run
+from holdfast.repository.runs.locking import referenced
+from holdfast.repository.runs.reuse import LeftBlobs
+from holdfast.repository.runs.run import Run
 from holdfast.repository.seal import ObjectType
 from holdfast.repository.table_codec import encode_large_objects, encode_table
 from holdfast.workflows.capture import Captured, with_statements

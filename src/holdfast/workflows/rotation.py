@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from holdfast.domain.errors import RefusedError, UsageError
-from holdfast.repository.epochs import EpochReason
-from holdfast.repository.exposure import measure_exposure
+from holdfast.repository.checking.exposure import measure_exposure
+from holdfast.repository.keys.epochs import EpochReason
+from holdfast.repository.keys.rotation import LeftOut, Succession, begin_epoch, plan_succession
+from holdfast.repository.keys.secrets import Secrets
 from holdfast.repository.repo import Repository
-from holdfast.repository.rotation import LeftOut, Succession, begin_epoch, plan_succession
-from holdfast.repository.secrets import Secrets
 from holdfast.workflows.key_slots import kit_warnings, slots_of
 from holdfast.workflows.keys import KeysReport, remove_key, report_of
 

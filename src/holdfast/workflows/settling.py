@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import Origin
 from holdfast.repository import layout
-from holdfast.repository.copies import Holdings, moment_part
-from holdfast.repository.predecessors import undecided_writers
+from holdfast.repository.registers.writers import Purpose
 from holdfast.repository.repo import Repository
-from holdfast.repository.writers import Purpose
+from holdfast.repository.runs.copies import Holdings, moment_part
+from holdfast.repository.runs.predecessors import undecided_writers
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from holdfast.domain.manifest import BlobRef, LargeObject, Root, SnapshotSummary
 from holdfast.domain.tables import QualifiedName
 from holdfast.repository import layout
 from holdfast.repository.repo import Repository
-from holdfast.repository.reuse import list_objects, thin_packs
+from holdfast.repository.runs.reuse import list_objects, thin_packs
 from holdfast.storage import ObjectInfo, Storage
 
 WHOLE_LEVEL = 3

@@ -25,8 +25,8 @@ from holdfast.postgres.copy import ReadSpec
 from holdfast.postgres.schema import Definitions, dump_definitions
 from holdfast.postgres.session import Selection, SourceSession, Taken, open_source
 from holdfast.postgres.tools import Tool, Version, dump_tool, find_tools
-from holdfast.repository.reuse import LeftBlobs
-from holdfast.repository.run import Run
+from holdfast.repository.runs.reuse import LeftBlobs
+from holdfast.repository.runs.run import Run
 from holdfast.workflows.basis import Ground, find_ground
 from holdfast.workflows.capture import (
     LIVENESS_SECONDS,

@@ -12,10 +12,10 @@ from holdfast.domain.durations import describe_duration
 from holdfast.domain.errors import HoldfastError, InterruptedRunError, OutOfTimeError, SteppedAsideError
 from holdfast.domain.events import Listener, Noticed
 from holdfast.domain.ids import SnapshotId
-from holdfast.repository.overlap import require_alone, stay_alone
-from holdfast.repository.predecessors import Predecessors, find_predecessors
 from holdfast.repository.repo import Repository
-from holdfast.repository.run import Run
+from holdfast.repository.runs.overlap import require_alone, stay_alone
+from holdfast.repository.runs.predecessors import Predecessors, find_predecessors
+from holdfast.repository.runs.run import Run
 
 Clock = Callable[[], datetime]
 

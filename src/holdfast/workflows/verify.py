@@ -14,7 +14,7 @@ from holdfast.domain.errors import HoldfastError, InterruptedRunError, UsageErro
 from holdfast.domain.events import Listener, PhaseBegan, RowsMoved, WorkPlanned, ignore
 from holdfast.domain.ids import RANDOM_BYTES, SnapshotId, make_snapshot_id
 from holdfast.domain.tables import QualifiedName
-from holdfast.repository.check import (
+from holdfast.repository.checking.check import (
     Inventory,
     Problem,
     Severity,
@@ -23,10 +23,10 @@ from holdfast.repository.check import (
     check_contents,
     check_presence,
 )
-from holdfast.repository.history import check_history
-from holdfast.repository.outcomes import Committed
+from holdfast.repository.checking.history import check_history
+from holdfast.repository.registers.outcomes import Committed
+from holdfast.repository.registers.verifications import Verification, record_verification
 from holdfast.repository.repo import Repository
-from holdfast.repository.verifications import Verification, record_verification
 from holdfast.workflows.reports import Finding, VerifyReport
 
 HIGHEST_LEVEL = 3

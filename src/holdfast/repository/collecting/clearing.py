@@ -20,10 +20,10 @@ from holdfast.repository.abreast import abreast
 from holdfast.repository.collecting.rules import CollectionRules
 from holdfast.repository.collecting.survey import Survey
 from holdfast.repository.collecting.sweep import DELETERS, Later
-from holdfast.repository.outcomes import Aborted, Committed
+from holdfast.repository.registers.outcomes import Aborted, Committed
+from holdfast.repository.registers.verifications import latest_verdicts
+from holdfast.repository.registers.writers import is_surely_gone, this_host
 from holdfast.repository.repo import Repository
-from holdfast.repository.verifications import latest_verdicts
-from holdfast.repository.writers import is_surely_gone, this_host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from holdfast.domain.ids import SnapshotId
 from holdfast.repository import layout
 from holdfast.repository.collecting.plans import Plan
 from holdfast.repository.collecting.survey import Survey
-from holdfast.repository.outcomes import Aborted, Committed
+from holdfast.repository.registers.outcomes import Aborted, Committed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

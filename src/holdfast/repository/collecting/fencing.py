@@ -11,9 +11,9 @@ from holdfast.domain.ids import SnapshotId
 from holdfast.repository import layout
 from holdfast.repository.collecting.rules import CollectionRules
 from holdfast.repository.collecting.survey import Survey, list_by_id
-from holdfast.repository.outcomes import Aborted
+from holdfast.repository.registers.outcomes import Aborted
+from holdfast.repository.registers.writers import Purpose, WriterRecord, is_dead, last_heard, this_host
 from holdfast.repository.repo import Repository
-from holdfast.repository.writers import Purpose, WriterRecord, is_dead, last_heard, this_host
 
 BY = "collection"
 

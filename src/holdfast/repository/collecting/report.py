@@ -8,7 +8,7 @@ from datetime import datetime
 
 from holdfast.domain.ids import SnapshotId
 from holdfast.repository.collecting.decision import Amount, Kept
-from holdfast.repository.graves import Ending
+from holdfast.repository.registers.graves import Ending
 
 NOTHING = Amount(objects=0, size_bytes=0)
 

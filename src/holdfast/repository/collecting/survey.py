@@ -27,11 +27,11 @@ from holdfast.repository.collecting.plans import Plan, Plans
 from holdfast.repository.collecting.references import READERS, Opened, References, read_references
 from holdfast.repository.collecting.told import Told, read_told, require_known, told_since
 from holdfast.repository.config import KNOWN_FEATURES
-from holdfast.repository.graves import Ending, Fate, Tombstone
-from holdfast.repository.holds import Hold
-from holdfast.repository.outcomes import Committed, Outcome
+from holdfast.repository.registers.graves import Ending, Fate, Tombstone
+from holdfast.repository.registers.holds import Hold
+from holdfast.repository.registers.outcomes import Committed, Outcome
+from holdfast.repository.registers.writers import WriterRecord
 from holdfast.repository.repo import Repository
-from holdfast.repository.writers import WriterRecord
 from holdfast.storage import ObjectInfo
 from holdfast.storage.probe import PROBE_PREFIX
 

@@ -21,7 +21,7 @@ from holdfast.repository.abreast import abreast
 from holdfast.repository.collecting.decision import Decision, decide_swept
 from holdfast.repository.collecting.plans import Plan
 from holdfast.repository.collecting.survey import Survey
-from holdfast.repository.graves import Ending, Fate
+from holdfast.repository.registers.graves import Ending, Fate
 from holdfast.repository.repo import Repository
 
 DELETERS = 8

@@ -13,8 +13,8 @@ from holdfast.domain.errors import DamagedError, RefusedError
 from holdfast.domain.ids import SnapshotId, parse_snapshot_id
 from holdfast.repository import layout
 from holdfast.repository.collecting.plans import Plan
-from holdfast.repository.journal import Walked
-from holdfast.repository.losses import LOSS_ACCEPTED, Losses
+from holdfast.repository.registers.journal import Walked
+from holdfast.repository.registers.losses import LOSS_ACCEPTED, Losses
 from holdfast.repository.repo import Repository
 
 

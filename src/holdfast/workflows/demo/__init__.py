@@ -20,7 +20,7 @@ from holdfast.postgres.scratch import ScratchServer
 from holdfast.postgres.session import connect
 from holdfast.postgres.tools import find_tools, server_toolset
 from holdfast.repository.config import Config, digest_of
-from holdfast.repository.keyring import Keyring, add_passphrase_slot
+from holdfast.repository.keys.keyring import Keyring, add_passphrase_slot
 from holdfast.repository.repo import Repository, create_repository
 from holdfast.storage.local import LocalStorage
 from holdfast.workflows.backup import BackupOptions, BackupSource, backup, now_utc

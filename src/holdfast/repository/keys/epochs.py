@@ -25,9 +25,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from holdfast.domain.errors import DamagedError
-from holdfast.repository.key_objects import canonical, checked, from_text, to_text, why, with_checksum
-from holdfast.repository.keyring import EpochKeys, KeyObject, Keyring
-from holdfast.repository.slots import SlotName, UnknownSlotError, parse_slot_name
+from holdfast.repository.keys.key_objects import canonical, checked, from_text, to_text, why, with_checksum
+from holdfast.repository.keys.keyring import EpochKeys, KeyObject, Keyring
+from holdfast.repository.keys.slots import SlotName, UnknownSlotError, parse_slot_name
 
 MARKER_FORMAT: Final = 1
 _NAME = re.compile(r"keys/(?P<epoch>[0-9]{8})")

@@ -13,10 +13,10 @@ from datetime import datetime
 
 from holdfast.domain.errors import DamagedError, RefusedError, SteppedAsideError
 from holdfast.domain.ids import SnapshotId
-from holdfast.repository.pins import reading
-from holdfast.repository.predecessors import undecided_writers
+from holdfast.repository.registers.writers import Purpose, WriterRecord, is_dead, this_host
 from holdfast.repository.repo import Repository
-from holdfast.repository.writers import Purpose, WriterRecord, is_dead, this_host
+from holdfast.repository.runs.pins import reading
+from holdfast.repository.runs.predecessors import undecided_writers
 
 Clock = Callable[[], datetime]
 

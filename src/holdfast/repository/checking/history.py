@@ -16,17 +16,17 @@ from dataclasses import dataclass, field
 from holdfast.domain.errors import DamagedError, ObjectMissingError
 from holdfast.domain.ids import SnapshotId, parse_snapshot_id
 from holdfast.repository import layout
-from holdfast.repository.check import Problem, Severity
+from holdfast.repository.checking.check import Problem, Severity
+from holdfast.repository.checking.register_check import check_registers, find_buried
+from holdfast.repository.checking.slot_check import check_slots
 from holdfast.repository.config import digest_of
-from holdfast.repository.epochs import marker_name
-from holdfast.repository.journal import Entry, Walked
-from holdfast.repository.losses import LOSS_ACCEPTED, Losses
-from holdfast.repository.outcomes import Committed
-from holdfast.repository.register_check import check_registers, find_buried
+from holdfast.repository.keys.epochs import marker_name
+from holdfast.repository.registers.journal import Entry, Walked
+from holdfast.repository.registers.losses import LOSS_ACCEPTED, Losses
+from holdfast.repository.registers.outcomes import Committed
+from holdfast.repository.registers.verifications import read_verification
 from holdfast.repository.repo import Repository
 from holdfast.repository.seal import UnknownEpochError
-from holdfast.repository.slot_check import check_slots
-from holdfast.repository.verifications import read_verification
 
 Report = Callable[[Problem], None]
 

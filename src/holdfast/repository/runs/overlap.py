@@ -14,10 +14,10 @@ from datetime import datetime
 
 from holdfast.domain.errors import SteppedAsideError
 from holdfast.domain.ids import SnapshotId
-from holdfast.repository.predecessors import undecided_writers
+from holdfast.repository.registers.writers import SILENT_AFTER, Purpose, WriterRecord, is_dead, this_host
 from holdfast.repository.repo import Repository
-from holdfast.repository.run import Run, is_running_here
-from holdfast.repository.writers import SILENT_AFTER, Purpose, WriterRecord, is_dead, this_host
+from holdfast.repository.runs.predecessors import undecided_writers
+from holdfast.repository.runs.run import Run, is_running_here
 
 Clock = Callable[[], datetime]
 

@@ -15,8 +15,8 @@ from datetime import datetime
 
 from holdfast.domain.errors import HoldfastError, UnreachableError
 from holdfast.domain.ids import RANDOM_BYTES, SnapshotId, make_snapshot_id
+from holdfast.repository.registers.writers import HEARTBEAT_SECONDS, Purpose, WriterRecord, this_host
 from holdfast.repository.repo import Repository
-from holdfast.repository.writers import HEARTBEAT_SECONDS, Purpose, WriterRecord, this_host
 
 Clock = Callable[[], datetime]
 

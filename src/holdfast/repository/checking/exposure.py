@@ -15,7 +15,7 @@ from holdfast.domain.errors import DamagedError, ObjectMissingError
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import SnapshotSummary
 from holdfast.repository import layout
-from holdfast.repository.check import Inventory, Problem
+from holdfast.repository.checking.check import Inventory, Problem
 from holdfast.repository.repo import Repository
 from holdfast.repository.seal import HEADER_BYTES, SealBrokenError, read_header
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from holdfast.domain.errors import DamagedError, LockedOutError
-from holdfast.repository.epochs import Marker, marked_epoch, open_earlier, read_epochs
-from holdfast.repository.keyring import PAYLOAD_FORMAT, EpochKeys, Keyring, epoch_link
-from holdfast.repository.secrets import (
+from holdfast.repository.keys.epochs import Marker, marked_epoch, open_earlier, read_epochs
+from holdfast.repository.keys.keyring import PAYLOAD_FORMAT, EpochKeys, Keyring, epoch_link
+from holdfast.repository.keys.secrets import (
     IDENTITY_FILE,
     PASSPHRASE,
     PASSPHRASE_COMMAND,
@@ -28,7 +28,7 @@ from holdfast.repository.secrets import (
     Identity,
     Secrets,
 )
-from holdfast.repository.slots import (
+from holdfast.repository.keys.slots import (
     AgeSlot,
     Argon2,
     NotForThisSecretError,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from holdfast.domain.errors import DamagedError, ObjectMissingError
 from holdfast.domain.ids import SnapshotId
 from holdfast.repository import layout
-from holdfast.repository.check import Severity
+from holdfast.repository.checking.check import Severity
 from holdfast.repository.collecting.plans import Plans
 from holdfast.repository.repo import Repository
 

@@ -16,8 +16,8 @@ from holdfast.domain.errors import FencedError, ObjectExistsError
 from holdfast.domain.ids import SnapshotId, parse_snapshot_id
 from holdfast.domain.manifest import SnapshotSummary
 from holdfast.repository import layout
-from holdfast.repository.documents import expect_name, read_document, seal_document
 from holdfast.repository.encoding import moment, parse_moment
+from holdfast.repository.registers.documents import expect_name, read_document, seal_document
 from holdfast.repository.root_codec import decode_summary, encode_summary
 from holdfast.repository.seal import ObjectType, Sealer
 from holdfast.storage import Storage

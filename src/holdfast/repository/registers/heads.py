@@ -13,7 +13,7 @@ from typing import Any
 from holdfast.domain.errors import DamagedError
 from holdfast.domain.ids import SnapshotId, parse_snapshot_id
 from holdfast.repository import layout
-from holdfast.repository.documents import expect_name, read_document, seal_document
+from holdfast.repository.registers.documents import expect_name, read_document, seal_document
 from holdfast.repository.seal import ObjectType, Sealer
 from holdfast.storage import Storage
 

@@ -19,8 +19,8 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from holdfast.domain.errors import DamagedError, LockedOutError
-from holdfast.repository.secrets import usable
-from holdfast.repository.slots import (
+from holdfast.repository.keys.secrets import usable
+from holdfast.repository.keys.slots import (
     KDF,
     Argon2,
     SlotPlace,

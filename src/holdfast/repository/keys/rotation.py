@@ -22,12 +22,11 @@ from holdfast.domain.errors import (
     ObjectExistsError,
     RefusedError,
 )
-from holdfast.repository.epochs import EpochReason, make_marker, marker_name, read_epochs, read_marker
-from holdfast.repository.key_objects import read_key_objects
-from holdfast.repository.keyring import KeyObject, Keyring, add_passphrase_slot, add_recipient_slot
-from holdfast.repository.repo import Repository
-from holdfast.repository.secrets import Identity, Secrets
-from holdfast.repository.slots import (
+from holdfast.repository.keys.epochs import EpochReason, make_marker, marker_name, read_epochs, read_marker
+from holdfast.repository.keys.key_objects import read_key_objects
+from holdfast.repository.keys.keyring import KeyObject, Keyring, add_passphrase_slot, add_recipient_slot
+from holdfast.repository.keys.secrets import Identity, Secrets
+from holdfast.repository.keys.slots import (
     AgeSlot,
     NotForThisSecretError,
     PassphraseSlot,
@@ -38,7 +37,8 @@ from holdfast.repository.slots import (
     parse_slot_name,
     read_slot,
 )
-from holdfast.repository.unlocking import unlock
+from holdfast.repository.keys.unlocking import unlock
+from holdfast.repository.repo import Repository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import LargeObject, Root, TableManifest
 from holdfast.repository import layout
 from holdfast.repository.blobs import missing
-from holdfast.repository.outcomes import Committed, Outcomes
+from holdfast.repository.registers.outcomes import Committed, Outcomes
 from holdfast.storage import Storage
 from holdfast.storage.object_lock import Locks
 

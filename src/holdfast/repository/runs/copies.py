@@ -15,10 +15,10 @@ from datetime import datetime
 from holdfast.domain.errors import DamagedError, LockedOutError, ObjectMissingError, UsageError
 from holdfast.domain.ids import SnapshotId, make_snapshot_id, moment_of
 from holdfast.domain.manifest import Origin, SnapshotSummary
-from holdfast.repository.outcomes import Aborted, Committed
-from holdfast.repository.predecessors import undecided_writers
+from holdfast.repository.registers.outcomes import Aborted, Committed
+from holdfast.repository.registers.writers import Purpose, WriterRecord, is_dead, this_host
 from holdfast.repository.repo import Repository
-from holdfast.repository.writers import Purpose, WriterRecord, is_dead, this_host
+from holdfast.repository.runs.predecessors import undecided_writers
 
 MOMENT_CHARACTERS = 10  # of an id: 48 bits of milliseconds, and two of padding
 LOOK_AROUND = 16  # snapshots on either side that are tried as a base; the nearest one nearly always serves

@@ -15,12 +15,13 @@ from functools import partial
 from typing import Any
 
 from holdfast.domain.errors import DamagedError, LackingRightsError, ObjectExistsError, ObjectMissingError
-from holdfast.repository import layout, segments
+from holdfast.repository import layout
 from holdfast.repository.blobs import missing
-from holdfast.repository.documents import open_document, seal_document
 from holdfast.repository.encoding import moment, parse_moment
+from holdfast.repository.registers import segments
+from holdfast.repository.registers.documents import open_document, seal_document
+from holdfast.repository.registers.segments import Folded
 from holdfast.repository.seal import HEADER_BYTES, ObjectType, SealBrokenError, Sealer, read_header
-from holdfast.repository.segments import Folded
 from holdfast.storage import Storage
 
 

@@ -6,10 +6,10 @@ from collections.abc import Set
 from typing import NamedTuple
 
 from holdfast.domain.errors import DamagedError
-from holdfast.repository.epochs import marked_epoch, read_epochs
-from holdfast.repository.key_objects import read_key_objects
+from holdfast.repository.keys.epochs import marked_epoch, read_epochs
+from holdfast.repository.keys.key_objects import read_key_objects
+from holdfast.repository.keys.slots import Slot, UnknownSlotError, parse_slot_name, read_slot
 from holdfast.repository.repo import Repository
-from holdfast.repository.slots import Slot, UnknownSlotError, parse_slot_name, read_slot
 
 
 class SlotProblem(NamedTuple):

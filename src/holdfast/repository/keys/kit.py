@@ -16,8 +16,8 @@ from uuid import UUID
 import pyrage
 
 from holdfast.domain.errors import UsageError
-from holdfast.repository.keyring import KeyObject, Keyring, add_recipient_slot
-from holdfast.repository.secrets import Identity, read_identities
+from holdfast.repository.keys.keyring import KeyObject, Keyring, add_recipient_slot
+from holdfast.repository.keys.secrets import Identity, read_identities
 
 KIT_LABEL = "recovery kit"
 _REPOSITORY = "# Repository: "

@@ -12,9 +12,9 @@ from itertools import islice
 from holdfast.domain.errors import DamagedError, ObjectMissingError
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import SnapshotSummary
-from holdfast.repository.outcomes import Committed, Outcome
+from holdfast.repository.registers.outcomes import Committed, Outcome
+from holdfast.repository.registers.writers import Purpose, WriterRecord, is_dead, this_host
 from holdfast.repository.repo import Repository
-from holdfast.repository.writers import Purpose, WriterRecord, is_dead, this_host
 
 LOOK_BACK = 200
 

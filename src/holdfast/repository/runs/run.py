@@ -21,20 +21,20 @@ from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import BlobRef, Root, SnapshotState, SnapshotSummary
 from holdfast.repository import layout
 from holdfast.repository.blobs import BlobWriter, md5_of, store_object
-from holdfast.repository.company import refuse_company, refuse_company_of
-from holdfast.repository.heads import Head
-from holdfast.repository.locking import keep_locked
-from holdfast.repository.outcomes import Aborted, Committed
-from holdfast.repository.predecessors import Predecessors
-from holdfast.repository.repo import Repository
-from holdfast.repository.reuse import LeftBlobs, find_left_blobs, list_sizes
-from holdfast.repository.root_codec import encode_root
-from holdfast.repository.seal import ObjectType
-from holdfast.repository.writers import (
+from holdfast.repository.registers.heads import Head
+from holdfast.repository.registers.outcomes import Aborted, Committed
+from holdfast.repository.registers.writers import (
     HEARTBEAT_SECONDS,
     WriterRecord,
     this_host,
 )
+from holdfast.repository.repo import Repository
+from holdfast.repository.root_codec import encode_root
+from holdfast.repository.runs.company import refuse_company, refuse_company_of
+from holdfast.repository.runs.locking import keep_locked
+from holdfast.repository.runs.predecessors import Predecessors
+from holdfast.repository.runs.reuse import LeftBlobs, find_left_blobs, list_sizes
+from holdfast.repository.seal import ObjectType
 
 Clock = Callable[[], datetime]
 KEEP_EARLIER = 32

@@ -26,8 +26,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from holdfast.domain.errors import DamagedError, UsageError
-from holdfast.repository.key_objects import canonical, checked, from_text, to_text, why, with_checksum
-from holdfast.repository.secrets import Identity
+from holdfast.repository.keys.key_objects import canonical, checked, from_text, to_text, why, with_checksum
+from holdfast.repository.keys.secrets import Identity
 
 SLOT_FORMAT: Final = 1
 _NAME = re.compile(

@@ -15,7 +15,7 @@ from typing import Any
 
 from holdfast.domain.errors import ObjectMissingError
 from holdfast.repository.encoding import moment
-from holdfast.repository.journal import Entry, Walked
+from holdfast.repository.registers.journal import Entry, Walked
 from holdfast.storage import Storage
 
 LOSS_ACCEPTED = "loss accepted"

@@ -1,0 +1,1 @@
+"""Keys: one keyring, wrapped in slots for passphrases and age recipients, epoch after epoch."""
