@@ -12,46 +12,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import starmap
 
-from holdfast.domain.chunks import LEAST_CHUNK_BYTES
+from bench.manifests import entry_of, root_of, table_of
 from holdfast.domain.ids import make_snapshot_id
-from holdfast.domain.manifest import (
-    ArchiveRef,
-    BlobRef,
-    ChunkRef,
-    DatabaseFacts,
-    Instant,
-    LargeObjectsRef,
-    Lineage,
-    RangeRecord,
-    Root,
-    SnapshotState,
-    TableEntry,
-    TableManifest,
-)
-from holdfast.domain.ranges import Cutting, PageRange
-from holdfast.domain.tables import Column, QualifiedName, Tier
+from holdfast.domain.manifest import ArchiveRef, BlobRef, ChunkRef, Root, SnapshotState
+from holdfast.domain.tables import QualifiedName
 from holdfast.repository.blobs import BlobWriter
 from holdfast.repository.repo import Repository
 from holdfast.repository.runs.predecessors import find_predecessors
 from holdfast.repository.runs.run import Clock, Run
 from holdfast.repository.seal import ObjectType
-from holdfast.repository.table_codec import encode_table
+from holdfast.repository.table_store import resolve, store_tables
 from holdfast.workflows.parent import Parent, ReusingWriter, load_parent
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
-DATABASE = DatabaseFacts(
-    name="shop",
-    owner="shop",
-    encoding="UTF8",
-    locale_provider="libc",
-    collate="C",
-    ctype="C",
-    locale=None,
-    icu_rules=None,
-    server_version=180000,
-    server_version_text="18.0",
-)
+ROWS = 20
 
 
 @dataclass(slots=True)
@@ -75,7 +51,7 @@ class Shop:
         self.ranges[name][place] = self._rows()
 
     def _rows(self) -> bytes:
-        return b"".join(b"%d\t%s\n" % (n, self.random.randbytes(8).hex().encode()) for n in range(20))
+        return b"".join(b"%d\t%s\n" % (n, self.random.randbytes(8).hex().encode()) for n in range(ROWS))
 
 
 def take(
@@ -131,73 +107,26 @@ def _capture(run: Run, parent: Parent, shop: Shop, now: datetime, *, chunks_alon
             if chunks_alone:
                 data.finish()
     data.finish()
-    meta = ReusingWriter(run.table_writer(), repository, parent.known)
+    tables = run.table_writer()
     definitions = ReusingWriter(run.data_writer(), repository, parent.known)
     archive = b"definitions " * 400
     definitions.add(ObjectType.ARCHIVE, archive)
     manifests = [
-        _manifest(oid, name, [_placed(data, places[name, place]) for place in range(len(ranges))])
+        table_of(oid, name, [_chunk(data, places[name, place]) for place in range(len(ranges))])
         for oid, (name, ranges) in enumerate(shop.ranges.items(), start=16384)
     ]
-    for manifest in manifests:
-        meta.add(ObjectType.TABLE, encode_table(manifest))
-    references = meta.finish()
-    root = Root(
+    stored = store_tables(tables, repository.sealer, manifests, parent.known_tables)
+    tables.finish()
+    root = root_of(
         snapshot=run.snapshot,
         source=run.record.source,
         parent=parent.snapshot,
-        tags=(),
-        started_at=now,
-        holdfast_version="0",
-        lineage=Lineage(system_identifier="7", timeline=1, database_oid=5),
-        instant=Instant(taken_at=now, xmin=700, xmax=701, wal_lsn="0/1"),
-        database=DATABASE,
+        at=now,
         archive=ArchiveRef(pieces=definitions.finish(), size_bytes=len(archive), tool_version="18.6"),
-        tables=tuple(
-            TableEntry(
-                oid=manifest.oid,
-                name=manifest.name,
-                tier=Tier.NORMAL,
-                rows=manifest.rows,
-                plain_bytes=manifest.plain_bytes,
-                manifest=reference,
-            )
-            for manifest, reference in zip(manifests, references, strict=True)
-        ),
-        sequences=(),
-        large_objects=LargeObjectsRef(count=0, size_bytes=0, lists=()),
-        matviews=(),
-        roles=(),
-        memberships=(),
-        coverage=(),
-        journal_position=0,
+        tables=starmap(entry_of, zip(manifests, resolve(tables, stored), strict=True)),
     )
-    return root, data.stored_bytes + meta.stored_bytes + definitions.stored_bytes
+    return root, data.stored_bytes + tables.stored_bytes + definitions.stored_bytes
 
 
-def _placed(data: BlobWriter, place: int | BlobRef) -> BlobRef:
-    return place if isinstance(place, BlobRef) else data[place]
-
-
-def _manifest(oid: int, name: str, chunks: Sequence[BlobRef]) -> TableManifest:
-    last = len(chunks) - 1
-    return TableManifest(
-        oid=oid,
-        name=QualifiedName(schema="public", name=name),
-        columns=(Column(attnum=1, name="line", type_name="text"),),
-        filenode=oid,
-        fingerprint=None,
-        unlogged=False,
-        condition="",
-        extension=None,
-        load_via=None,
-        cutting=Cutting(pages_per_range=10, chunk_bytes=LEAST_CHUNK_BYTES),
-        ranges=tuple(
-            RangeRecord(
-                pages=PageRange(first=place * 10, end=None if place == last else place * 10 + 10),
-                rows=20,
-                chunks=(ChunkRef(blob=blob, rows=20),),
-            )
-            for place, blob in enumerate(chunks)
-        ),
-    )
+def _chunk(data: BlobWriter, place: int | BlobRef) -> ChunkRef:
+    return ChunkRef(blob=place if isinstance(place, BlobRef) else data[place], rows=ROWS)

@@ -41,7 +41,7 @@ STAGES = (
     ("unlock (Argon2)", "holdfast.repository.keys.slots", "Argon2.derive"),
     ("lock tables, read catalog", "holdfast.postgres.session", "SourceSession.take"),
     ("definitions out (pg_dump)", "holdfast.workflows.taking", "dump_definitions"),
-    ("rows out (COPY)", "holdfast.postgres.copy", "RangeReader.read"),
+    ("rows out (COPY)", "holdfast.postgres.copy", "RangeReader.read_all"),
     ("join rows, cut chunks", "holdfast.workflows.chunking", "ChunkCutter.take"),
     ("identify (BLAKE3)", "holdfast.repository.seal", "Sealer.identify"),
     ("compress (zstd)", "holdfast.repository.seal", "pack"),

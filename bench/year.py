@@ -176,9 +176,9 @@ def page(year: Year, *, days: int, per_day: int, seconds: float) -> str:
     first, last = year.months[0], year.months[-1]
     growth = (last.stored_bytes - first.stored_bytes) / 2**20
     growing = (
-        "What still grows, and is meant to: the journal is never cut. A thousand entries become one segment; there "
-        f"were {last.kinds.get('segments', 0)} at the end, and what is stored grew by {growth:.1f} MiB since the "
-        "first line. No run reads or lists them."
+        "What still grows, and is meant to: the journal is never cut. A thousand entries become one segment; "
+        f"there were {last.kinds.get('segments', 0)} at the end, and what is stored grew by {growth:.1f} MiB "
+        "since the first line. No run reads or lists them."
     )
     lines += ["", growing, ""]
     return "\n".join(lines)

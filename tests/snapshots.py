@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import starmap
+
+from bench.manifests import DATABASE, entry_of, root_of, table_of
 
 from holdfast.domain.coverage import CoverageEntry, CoverageStatus
 from holdfast.domain.ids import SnapshotId, make_snapshot_id
@@ -13,42 +17,20 @@ from holdfast.domain.manifest import (
     ArchiveRef,
     BlobRef,
     ChunkRef,
-    DatabaseFacts,
-    Instant,
     LargeObject,
     LargeObjectsRef,
-    Lineage,
-    RangeRecord,
     Role,
     RoleMembership,
-    Root,
     SnapshotState,
     SnapshotSummary,
-    TableEntry,
-    TableManifest,
 )
-from holdfast.domain.ranges import Cutting, PageRange
-from holdfast.domain.tables import Column, QualifiedName, SequenceValue, Tier
-from holdfast.repository.blobs import BlobWriter
+from holdfast.domain.tables import QualifiedName, SequenceValue
 from holdfast.repository.repo import Repository
 from holdfast.repository.runs.predecessors import find_predecessors
 from holdfast.repository.runs.run import Run
 from holdfast.repository.seal import ObjectType
-from holdfast.repository.table_codec import encode_large_objects, encode_table
-
-DATABASE = DatabaseFacts(
-    name="shop",
-    owner="owner",
-    encoding="UTF8",
-    locale_provider="libc",
-    collate="C",
-    ctype="C",
-    locale=None,
-    icu_rules=None,
-    server_version=180000,
-    server_version_text="18.0",
-    statements=("ALTER DATABASE :\"database\" SET work_mem = '8MB'",),
-)
+from holdfast.repository.table_codec import encode_large_objects, encode_tables
+from holdfast.workflows.parent import ReusingWriter
 
 
 def now() -> datetime:
@@ -65,36 +47,11 @@ def begin(repository: Repository, source: str = "shop") -> Run:
     )
 
 
-class Reusing:
-    """A blob writer that looks among known blobs first."""
-
-    def __init__(self, writer: BlobWriter, known: Mapping[bytes, BlobRef]) -> None:
-        self._writer = writer
-        self._known = known
-        self._tickets: list[int | BlobRef] = []
-
-    def add(self, kind: ObjectType, plaintext: bytes, *, identity: bytes) -> int:
-        known = self._known.get(identity)
-        self._tickets.append(known or self._writer.add(kind, plaintext, identity=identity))
-        return len(self._tickets) - 1
-
-    def finish(self) -> None:
-        self._writer.finish()
-
-    def __getitem__(self, ticket: int) -> BlobRef:
-        found = self._tickets[ticket]
-        return found if isinstance(found, BlobRef) else self._writer[found]
-
-    @property
-    def stored_bytes(self) -> int:
-        return self._writer.stored_bytes
-
-
 def blobs_of(repository: Repository, summary: SnapshotSummary) -> dict[bytes, BlobRef]:
     """What a snapshot built on this one may reuse, by identity: chunks and table manifests."""
     known = {}
-    for ref, manifest in repository.tables(table.manifest for table in repository.root(summary).tables):
-        known[ref.identity] = ref
+    for entry, manifest in repository.tables(repository.root(summary).tables):
+        known[entry.manifest.identity] = entry.manifest
         known.update({chunk.blob.identity: chunk.blob for chunk in manifest.chunks()})
     return known
 
@@ -112,80 +69,50 @@ def commit(
 
     `known`: blobs that are reused instead.
     """
-    data = Reusing(run.data_writer(), known or {})
-    meta = Reusing(run.table_writer(), known or {})
-    seal = run.repository.sealer.identify
-    tickets = {
-        name: [data.add(ObjectType.CHUNK, rows, identity=seal(ObjectType.CHUNK, rows)) for rows in chunks]
-        for name, chunks in tables.items()
-    }
+    repository, reusable = run.repository, dict(known or {})
+    data = ReusingWriter(run.data_writer(), repository, reusable)
+    meta = ReusingWriter(run.table_writer(), repository, reusable)
+    tickets = {name: [data.add(ObjectType.CHUNK, rows) for rows in chunks] for name, chunks in tables.items()}
     archive, content = os.urandom(500), os.urandom(300)
-    archive_ticket = data.add(ObjectType.ARCHIVE, archive, identity=seal(ObjectType.ARCHIVE, archive))
-    content_ticket = data.add(ObjectType.CHUNK, content, identity=seal(ObjectType.CHUNK, content))
-    data.finish()
-    manifests = []
-    for oid, (name, chunks) in enumerate(tables.items(), start=16384):
-        records = tuple(
-            RangeRecord(
-                pages=PageRange(first=place * 10, end=None if place == len(chunks) - 1 else place * 10 + 10),
-                rows=rows.count(b"\n"),
-                chunks=(ChunkRef(blob=data[ticket], rows=rows.count(b"\n")),),
-            )
-            for place, (rows, ticket) in enumerate(zip(chunks, tickets[name], strict=True))
+    archive_ticket = data.add(ObjectType.ARCHIVE, archive)
+    content_ticket = data.add(ObjectType.CHUNK, content)
+    stored = data.finish()
+    manifests = [
+        table_of(
+            oid,
+            name,
+            [
+                ChunkRef(blob=stored[ticket], rows=rows.count(b"\n"))
+                for ticket, rows in zip(tickets[name], chunks, strict=True)
+            ],
         )
-        manifests.append(
-            TableManifest(
-                oid=oid,
-                name=QualifiedName(schema="public", name=name),
-                columns=(Column(attnum=1, name="line", type_name="text"),),
-                filenode=oid,
-                fingerprint=None,
-                unlogged=False,
-                condition="",
-                extension=None,
-                load_via=None,
-                cutting=Cutting(pages_per_range=10, chunk_bytes=1 << 18),
-                ranges=records,
-            )
-        )
-    encoded = [encode_table(manifest) for manifest in manifests]
-    table_tickets = [
-        meta.add(ObjectType.TABLE, item, identity=seal(ObjectType.TABLE, item)) for item in encoded
+        for oid, (name, chunks) in enumerate(tables.items(), start=16384)
     ]
+    for manifest in manifests:
+        meta.add(ObjectType.TABLE, encode_tables([manifest]))
     large_object = LargeObject(
-        oid=4711, size_bytes=len(content), pieces=(data[content_ticket],), statements=("SELECT 1",)
+        oid=4711, size_bytes=len(content), pieces=(stored[content_ticket],), statements=("SELECT 1",)
     )
-    listed = encode_large_objects([large_object])
-    list_ticket = meta.add(ObjectType.LARGE_OBJECTS, listed, identity=seal(ObjectType.LARGE_OBJECTS, listed))
-    meta.finish()
-    root = Root(
+    meta.add(ObjectType.LARGE_OBJECTS, encode_large_objects([large_object]))
+    *references, large_objects = meta.finish()
+    bare = root_of(
         snapshot=run.snapshot,
         source=run.record.source,
         parent=parent,
+        at=now(),
+        archive=ArchiveRef(pieces=(stored[archive_ticket],), size_bytes=len(archive), tool_version="18.6"),
+        tables=starmap(entry_of, zip(manifests, references, strict=True)),
+    )
+    root = replace(
+        bare,
         tags=tags,
-        started_at=now(),
-        holdfast_version="0",
-        lineage=Lineage(system_identifier="7", timeline=1, database_oid=5),
-        instant=Instant(taken_at=now(), xmin=700, xmax=701, wal_lsn="0/1"),
-        database=DATABASE,
-        archive=ArchiveRef(pieces=(data[archive_ticket],), size_bytes=len(archive), tool_version="18.6"),
-        tables=tuple(
-            TableEntry(
-                oid=manifest.oid,
-                name=manifest.name,
-                tier=Tier.NORMAL,
-                rows=manifest.rows,
-                plain_bytes=manifest.plain_bytes,
-                manifest=meta[ticket],
-            )
-            for manifest, ticket in zip(manifests, table_tickets, strict=True)
-        ),
+        database=replace(DATABASE, statements=("ALTER DATABASE :\"database\" SET work_mem = '8MB'",)),
         sequences=(
             SequenceValue(
                 oid=9, name=QualifiedName(schema="public", name="s"), last_value=-3, is_called=True
             ),
         ),
-        large_objects=LargeObjectsRef(count=1, size_bytes=len(content), lists=(meta[list_ticket],)),
+        large_objects=LargeObjectsRef(count=1, size_bytes=len(content), lists=(large_objects,)),
         matviews=(QualifiedName(schema="public", name="mv\udcff"),),
         roles=(Role(name="owner", options=("LOGIN",), settings=(), comment=None, has_password=True),),
         memberships=(RoleMembership(role="a", member="b", grantor=None, options=("ADMIN",)),),
@@ -194,9 +121,18 @@ def commit(
                 kind="role", name="owner", status=CoverageStatus.NOT_CAPTURABLE, reason="password", remedy="x"
             ),
         ),
-        journal_position=0,
     )
     return run.commit(root, state=state, stored_bytes=data.stored_bytes + meta.stored_bytes)
+
+
+def leave(run: Run, *chunks: bytes) -> list[bytes]:
+    """Store chunks in one pack, as a run does that dies before it commits; their identities."""
+    writer = run.data_writer()
+    identities = [run.repository.sealer.identify(ObjectType.CHUNK, rows) for rows in chunks]
+    for rows, identity in zip(chunks, identities, strict=True):
+        writer.add(ObjectType.CHUNK, rows, identity=identity)
+    writer.finish()
+    return identities
 
 
 def take(
@@ -219,5 +155,5 @@ def rows_of(repository: Repository, snapshot: SnapshotId) -> dict[str, bytes]:
     root = repository.root(repository.summary(snapshot))
     return {
         manifest.name.name: b"".join(repository.chunk(chunk.blob) for chunk in manifest.chunks())
-        for _, manifest in repository.tables(table.manifest for table in root.tables)
+        for _, manifest in repository.tables(root.tables)
     }

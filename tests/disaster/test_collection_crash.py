@@ -19,7 +19,7 @@ from holdfast.storage.local import LocalStorage
 from holdfast.workflows.collect import apply_collection
 from holdfast.workflows.removal import bury, held
 from repositories import make_repository
-from snapshots import begin, commit, now, take
+from snapshots import begin, commit, leave, now, take
 
 RULES = CollectionRules(share=1.0)
 
@@ -38,9 +38,7 @@ def make_base(folder: Path) -> tuple[Path, SnapshotId, SnapshotId, SnapshotId]:
     identity = repository.sealer.identify(ObjectType.CHUNK, b"7\n")
     with begin(repository) as dead:
         for rows in (b"7\n", b"8\n"):
-            writer = dead.data_writer()
-            writer.add(ObjectType.CHUNK, rows, identity=repository.sealer.identify(ObjectType.CHUNK, rows))
-            writer.finish()
+            leave(dead, rows)
         dead.give_up()
     predecessors = find_predecessors(repository, "shop", now=now())
     with begin(repository) as run:
@@ -48,8 +46,8 @@ def make_base(folder: Path) -> tuple[Path, SnapshotId, SnapshotId, SnapshotId]:
         adopted = left.take(repository.storage, repository.sealer, identity, 2)
         assert adopted is not None
         known = {identity: adopted}
-        for ref, manifest in repository.tables(t.manifest for t in repository.root(first).tables):
-            known[ref.identity] = ref
+        for entry, manifest in repository.tables(repository.root(first).tables):
+            known[entry.manifest.identity] = entry.manifest
             known.update({chunk.blob.identity: chunk.blob for chunk in manifest.chunks()})
         second = commit(run, {"a": [b"1\n"], "b": [b"7\n"]}, known=known)
     bury(repository, {first.snapshot: "test"}, by="tests", clock=now)

@@ -88,10 +88,11 @@ class Reader:
         return b"".join(self.follow(piece, root["objects"]) for piece in root["archive"]["pieces"])
 
     def tables(self, root: dict[str, Any]) -> Iterator[tuple[str, str, bytes]]:
-        for _, (schema, name), _, _, _, reference in root["tables"]:
-            table = json.loads(self.follow(reference, root["objects"]))
+        for oid, (schema, name), _, _, _, reference in root["tables"]:
+            document = json.loads(self.follow(reference, root["objects"]))
+            (table,) = (table for table in document["tables"] if table["oid"] == oid)
             chunks = [chunk for _, _, _, chunks in table["ranges"] for chunk in chunks]
-            yield schema, name, b"".join(self.follow(chunk, table["objects"]) for chunk in chunks)
+            yield schema, name, b"".join(self.follow(chunk, document["objects"]) for chunk in chunks)
 
 
 def test_rows_and_definitions_come_back_without_holdfast(database: Database, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from holdfast.domain.ranges import Cutting, cut
 from holdfast.domain.tables import Column, QualifiedName
 from holdfast.repository.encoding import MalformedError
 from holdfast.repository.root_codec import decode_root, encode_root
-from holdfast.repository.table_codec import decode_table, encode_table
+from holdfast.repository.table_codec import decode_tables, encode_tables
 from holdfast.storage.memory import MemoryStorage
 from repositories import make_repository
 from snapshots import take
@@ -56,12 +56,19 @@ def manifests(draw: st.DrawFn) -> TableManifest:
     )
 
 
+@given(st.lists(manifests(), max_size=3, unique_by=lambda manifest: manifest.oid))
+def test_table_manifests_come_back_the_same(tables: list[TableManifest]) -> None:
+    """Whatever table manifests hold, decoding their encoding gives equal ones, and encoding is repeatable."""
+    encoded = encode_tables(tables)
+    assert decode_tables(encoded) == {manifest.oid: manifest for manifest in tables}
+    assert encode_tables(decode_tables(encoded).values()) == encoded
+
+
 @given(manifests())
-def test_a_table_manifest_comes_back_the_same(manifest: TableManifest) -> None:
-    """Whatever a table manifest holds, decoding its encoding gives an equal one, and encoding is repeatable."""
-    encoded = encode_table(manifest)
-    assert decode_table(encoded) == manifest
-    assert encode_table(decode_table(encoded)) == encoded
+def test_two_manifests_of_one_table_are_malformed(manifest: TableManifest) -> None:
+    """Which of them would be the table's, nobody could say."""
+    with pytest.raises(MalformedError, match="same oid"):
+        decode_tables(encode_tables([manifest, manifest]))
 
 
 def test_a_root_comes_back_the_same() -> None:
@@ -71,16 +78,17 @@ def test_a_root_comes_back_the_same() -> None:
     assert decode_root(encode_root(root)) == root
 
 
-@given(st.sampled_from(["oid", "name", "columns", "ranges", "objects", "format"]), st.data())
+@given(st.sampled_from(["oid", "name", "columns", "ranges", "objects", "tables", "format"]), st.data())
 def test_a_manifest_of_another_shape_is_malformed(field: str, data: st.DataObject) -> None:
     """A missing or strange field is MalformedError, never another exception and never a guess."""
-    document = json.loads(encode_table(data.draw(manifests())))
+    document = json.loads(encode_tables([data.draw(manifests())]))
+    holder = document if field in document else document["tables"][0]
     # With no chunk, nothing looks into the list of objects: only its absence can be noticed.
     if field == "objects" or data.draw(st.booleans()):
-        del document[field]
+        del holder[field]
     else:
-        document[field] = data.draw(st.sampled_from(["x", -1.5, None, [[1]], {"a": 1}]))
-        if field == "oid" and document[field] == -1.5:
-            document[field] = "x"
+        holder[field] = data.draw(st.sampled_from(["x", -1.5, None, [[1]], {"a": 1}]))
+        if field == "oid" and holder[field] == -1.5:
+            holder[field] = "x"
     with pytest.raises(MalformedError):
-        decode_table(json.dumps(document).encode())
+        decode_tables(json.dumps(document).encode())

@@ -13,7 +13,14 @@ from holdfast.domain.errors import (
     UsageError,
 )
 from holdfast.domain.ids import SnapshotId
-from holdfast.domain.manifest import BlobRef, LargeObject, Root, SnapshotSummary, TableManifest
+from holdfast.domain.manifest import (
+    BlobRef,
+    LargeObject,
+    Root,
+    SnapshotSummary,
+    TableEntry,
+    TableManifest,
+)
 from holdfast.repository import layout
 from holdfast.repository.abreast import abreast
 from holdfast.repository.blobs import missing, read_blob
@@ -24,6 +31,7 @@ from holdfast.repository.keys.keyring import Keyring
 from holdfast.repository.keys.secrets import Secrets
 from holdfast.repository.keys.unlocking import unlock
 from holdfast.repository.packs import PackReader
+from holdfast.repository.registers.chronicle import Announced, Buried, Gone, understand
 from holdfast.repository.registers.graves import Graves
 from holdfast.repository.registers.heads import Heads
 from holdfast.repository.registers.holds import Holds
@@ -32,7 +40,7 @@ from holdfast.repository.registers.outcomes import Committed, Outcomes
 from holdfast.repository.registers.writers import Writers
 from holdfast.repository.root_codec import decode_root
 from holdfast.repository.seal import HEADER_BYTES, ObjectType, SealBrokenError, Sealer, read_header
-from holdfast.repository.table_codec import decode_large_objects, decode_table
+from holdfast.repository.table_codec import decode_large_objects, decode_tables
 from holdfast.storage import Storage
 
 
@@ -99,20 +107,22 @@ class Repository:
         text, hint, by = None, "run holdfast list to see those that there are", ""
         is_committing = is_unclear = False
         for step in self.journal.walk():
-            if step.entry is None:
+            heard, sayings = understand(step)
+            if heard.entry is None:
                 is_unclear = True
                 continue
-            kind, facts = step.entry.kind, step.entry.facts
-            if kind == "committing" and facts.get("snapshot") == snapshot:
-                is_committing = True
-            elif kind == "buried" and snapshot in facts.get("snapshots", ()):
-                by = f" by {facts.get('by')} on {step.entry.at:%Y-%m-%d %H:%M} UTC"
-            elif kind == "collected" and snapshot in facts.get("snapshots", ()):
-                text = (
-                    f"there is no snapshot {snapshot} any more: it was removed{by}, and its objects were deleted "
-                    f"on {step.entry.at:%Y-%m-%d %H:%M} UTC"
-                )
-                hint = "look for a copy in another repository"
+            on = f"on {heard.entry.at:%Y-%m-%d %H:%M} UTC"
+            for said in sayings:
+                if isinstance(said, Announced) and said.snapshot == snapshot:
+                    is_committing = True
+                elif isinstance(said, Buried) and snapshot in said.snapshots:
+                    by = f" by {said.by} {on}"
+                elif isinstance(said, Gone) and not said.lost and snapshot in said.snapshots:
+                    text = (
+                        f"there is no snapshot {snapshot} any more: it was removed{by}, and its objects were "
+                        f"deleted {on}"
+                    )
+                    hint = "look for a copy in another repository"
         if text is None and not is_committing and not is_unclear:
             text = f"there is no snapshot {snapshot} here"
         return None if text is None else UsageError(text, hint=hint)
@@ -157,22 +167,28 @@ class Repository:
             )
         return root
 
-    def table(self, ref: BlobRef) -> TableManifest:
-        plaintext = read_blob(self.storage, self.sealer, ObjectType.TABLE, ref)
-        try:
-            return decode_table(plaintext)
-        except MalformedError as error:
-            raise _malformed(ref, error) from error
+    def table(self, entry: TableEntry) -> TableManifest:
+        """The manifest of one table that a root names, or `DamagedError`."""
+        ((_, manifest),) = self.tables([entry])
+        return manifest
 
-    def tables(self, refs: Iterable[BlobRef]) -> Iterator[tuple[BlobRef, TableManifest]]:
-        """Many table manifests, each pack fetched once: ten thousand small tables share a few."""
+    def tables(self, entries: Iterable[TableEntry]) -> Iterator[tuple[TableEntry, TableManifest]]:
+        """Many tables' manifests, each object fetched once: ten thousand small tables share a few. In the order in
+        which they are stored."""
         packs = PackReader(self.storage, self.sealer)
-        for ref in sorted(refs, key=lambda item: (item.object_name, item.offset)):
+        groups: dict[BlobRef, list[TableEntry]] = {}
+        for entry in entries:
+            groups.setdefault(entry.manifest, []).append(entry)
+        for ref, group in sorted(groups.items(), key=lambda item: (item[0].object_name, item[0].offset)):
             plaintext = packs.read(ObjectType.TABLE, ref)
             try:
-                yield ref, decode_table(plaintext)
+                manifests = decode_tables(plaintext)
+                found = [(entry, manifests[entry.oid]) for entry in group]
             except MalformedError as error:
                 raise _malformed(ref, error) from error
+            except KeyError as error:
+                raise _malformed(ref, MalformedError(f"it has no table {error}")) from error
+            yield from found
 
     def large_objects(self, root: Root) -> Iterator[LargeObject]:
         for ref in root.large_objects.lists:

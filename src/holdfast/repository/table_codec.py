@@ -21,8 +21,14 @@ from holdfast.repository.encoding import (
 )
 
 
-def encode_table(manifest: TableManifest) -> bytes:
+def encode_tables(manifests: Iterable[TableManifest]) -> bytes:
+    """The manifests of some tables in one document, which names each object once."""
     objects = ObjectTable()
+    tables = [_encode_table(manifest, objects) for manifest in manifests]
+    return to_bytes({"format": FORMAT, "tables": tables, "objects": objects.rows()})
+
+
+def _encode_table(manifest: TableManifest, objects: ObjectTable) -> Json:
     ranges = [
         [
             record.pages.first,
@@ -32,24 +38,20 @@ def encode_table(manifest: TableManifest) -> bytes:
         ]
         for record in manifest.ranges
     ]
-    return to_bytes(
-        {
-            "format": FORMAT,
-            "oid": manifest.oid,
-            "name": encode_name(manifest.name),
-            "columns": [[column.attnum, column.name, column.type_name] for column in manifest.columns],
-            "filenode": manifest.filenode,
-            "fingerprint": manifest.fingerprint,
-            "unlogged": manifest.unlogged,
-            "condition": manifest.condition,
-            "extension": manifest.extension,
-            "load_via": encode_name(manifest.load_via),
-            "pages_per_range": manifest.cutting.pages_per_range,
-            "chunk_bytes": manifest.cutting.chunk_bytes,
-            "objects": objects.rows(),
-            "ranges": ranges,
-        }
-    )
+    return {
+        "oid": manifest.oid,
+        "name": encode_name(manifest.name),
+        "columns": [[column.attnum, column.name, column.type_name] for column in manifest.columns],
+        "filenode": manifest.filenode,
+        "fingerprint": manifest.fingerprint,
+        "unlogged": manifest.unlogged,
+        "condition": manifest.condition,
+        "extension": manifest.extension,
+        "load_via": encode_name(manifest.load_via),
+        "pages_per_range": manifest.cutting.pages_per_range,
+        "chunk_bytes": manifest.cutting.chunk_bytes,
+        "ranges": ranges,
+    }
 
 
 def _decode_range(row: Json, objects: Json) -> RangeRecord:
@@ -64,8 +66,7 @@ def _decode_range(row: Json, objects: Json) -> RangeRecord:
     return record
 
 
-def _decode_table(document: Json) -> TableManifest:
-    objects = document["objects"]
+def _decode_table(document: Json, objects: Json) -> TableManifest:
     return TableManifest(
         oid=int(document["oid"]),
         name=decode_name(document["name"]),
@@ -86,8 +87,18 @@ def _decode_table(document: Json) -> TableManifest:
     )
 
 
-def decode_table(data: bytes) -> TableManifest:
-    return from_bytes(data, _decode_table)
+def _decode_tables(document: Json) -> dict[int, TableManifest]:
+    objects = document["objects"]
+    manifests = [_decode_table(table, objects) for table in document["tables"]]
+    by_oid = {manifest.oid: manifest for manifest in manifests}
+    if len(by_oid) != len(manifests):
+        raise MalformedError("two of its tables have the same oid")
+    return by_oid
+
+
+def decode_tables(data: bytes) -> dict[int, TableManifest]:
+    """The manifests of one document, by their tables' oids."""
+    return from_bytes(data, _decode_tables)
 
 
 def encode_large_objects(large_objects: Iterable[LargeObject]) -> bytes:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from holdfast.domain.manifest import BlobRef, Root
+from holdfast.domain.manifest import BlobRef, Root, TableManifest
 from holdfast.domain.tables import QualifiedName
 from holdfast.repository.seal import ObjectType
-from holdfast.repository.table_codec import encode_large_objects, encode_table
+from holdfast.repository.table_codec import encode_large_objects
 from holdfast.workflows.shared_blobs import Contents
 
 TASK_BYTES = 16 * 1024 * 1024
@@ -58,19 +58,27 @@ def cut_tasks(missing: Iterable[Wanted]) -> Iterator[list[Wanted]]:
         yield task
 
 
-def manifests_of(contents: Contents, places: dict[bytes, BlobRef]) -> Iterator[tuple[ObjectType, bytes]]:
-    """The manifests below the root as the destination stores them: tables, then lists of large objects."""
-    for table in contents.tables:
-        ranges = tuple(
-            replace(
-                record,
-                chunks=tuple(replace(chunk, blob=places[chunk.blob.identity]) for chunk in record.chunks),
-            )
-            for record in table.ranges
+def tables_of(contents: Contents, places: dict[bytes, BlobRef]) -> list[TableManifest]:
+    """The table manifests as the destination has them."""
+    return [
+        replace(
+            table,
+            ranges=tuple(
+                replace(
+                    record,
+                    chunks=tuple(replace(chunk, blob=places[chunk.blob.identity]) for chunk in record.chunks),
+                )
+                for record in table.ranges
+            ),
         )
-        yield ObjectType.TABLE, encode_table(replace(table, ranges=ranges))
+        for table in contents.tables
+    ]
+
+
+def lists_of(contents: Contents, places: dict[bytes, BlobRef]) -> Iterator[bytes]:
+    """The lists of large objects as the destination stores them."""
     for group in contents.large_objects:
         items = [
             replace(item, pieces=tuple(places[piece.identity] for piece in item.pieces)) for item in group
         ]
-        yield ObjectType.LARGE_OBJECTS, encode_large_objects(items)
+        yield encode_large_objects(items)

@@ -13,14 +13,17 @@ from holdfast.repository.blobs import BlobWriter
 from holdfast.repository.repo import Repository
 from holdfast.repository.runs.reuse import is_present, list_sizes, thin_packs
 from holdfast.repository.seal import ObjectType
+from holdfast.repository.table_store import KnownTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parent:
-    """`known` holds everything but rows (table manifests, definitions, large objects) by identity."""
+    """`known` holds the definitions and large objects that are present, by identity; `known_tables` the table
+    manifests."""
 
     root: Root | None = None
     tables: dict[QualifiedName, TableManifest] = field(default_factory=dict)
+    known_tables: dict[QualifiedName, KnownTable] = field(default_factory=dict)
     known: dict[bytes, BlobRef] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
 
@@ -45,18 +48,28 @@ def load_parent(repository: Repository, summary: SnapshotSummary | None) -> Pare
     if summary is None:
         return Parent()
     root = repository.root(summary)
-    manifests = dict(repository.tables(table.manifest for table in root.tables))
-    tables = {manifest.name: manifest for manifest in manifests.values()}
+    manifests = list(repository.tables(root.tables))
     large_objects = list(repository.large_objects(root))
-    refs = [*root.archive.pieces, *(table.manifest for table in root.tables), *root.large_objects.lists]
+    refs = [*root.archive.pieces, *root.large_objects.lists]
     refs.extend(piece for item in large_objects for piece in item.pieces)
-    chunks = [chunk.blob for manifest in tables.values() for chunk in manifest.chunks()]
-    named = {ref.object_name for ref in (*refs, *chunks)}
+    below = [chunk.blob for _, manifest in manifests for chunk in manifest.chunks()]
+    below.extend(entry.manifest for entry in root.tables)
+    named = {ref.object_name for ref in (*refs, *below)}
     sizes = list_sizes(repository.storage, {layout.snapshot_in(name) for name in named})
-    for thin in thin_packs([*refs, *chunks]):
+    for thin in thin_packs([*refs, *below]):
         sizes.pop(thin, None)  # as if it were gone: what is left of it is stored anew, and it dies whole
     known = {ref.identity: ref for ref in refs if is_present(ref, sizes)}
-    return Parent(root=root, tables=tables, known=known, sizes=sizes)
+    return Parent(
+        root=root,
+        tables={manifest.name: manifest for _, manifest in manifests},
+        known_tables={
+            manifest.name: KnownTable(manifest, entry.manifest)
+            for entry, manifest in manifests
+            if is_present(entry.manifest, sizes)
+        },
+        known=known,
+        sizes=sizes,
+    )
 
 
 class ReusingWriter:

@@ -35,8 +35,9 @@ from holdfast.repository.runs.predecessors import Predecessors
 from holdfast.repository.runs.reuse import LeftBlobs
 from holdfast.repository.runs.run import Run
 from holdfast.repository.seal import ObjectType
+from holdfast.repository.table_store import resolve, store_tables
 from holdfast.workflows.far_end import FarEnd, Sent
-from holdfast.workflows.parcels import Wanted, cut_tasks, manifest_refs, manifests_of, wanted_of
+from holdfast.workflows.parcels import Wanted, cut_tasks, lists_of, manifest_refs, tables_of, wanted_of
 from holdfast.workflows.shared_blobs import Contents, Shared, find_shared, read_contents
 
 DEFAULT_JOBS = 4
@@ -289,15 +290,15 @@ class _Sending:
     ) -> tuple[Root, list[BlobRef]]:
         """Store the manifests, with every reference replaced; the root that names them, and those reused."""
         writer, sealer = self._run.table_writer(), self._destination.sealer
-        drafts: list[tuple[ObjectType, BlobRef | int]] = []
-        for kind, plaintext in manifests_of(contents, places):
-            identity = sealer.identify(kind, plaintext)
+        tables = store_tables(writer, sealer, tables_of(contents, places), shared.tables)
+        lists: list[int | BlobRef] = []
+        for plaintext in lists_of(contents, places):
+            identity = sealer.identify(ObjectType.LARGE_OBJECTS, plaintext)
             known = shared.by_destination.get(identity)
-            drafts.append((kind, known or writer.add(kind, plaintext, identity=identity)))
+            lists.append(known or writer.add(ObjectType.LARGE_OBJECTS, plaintext, identity=identity))
         writer.finish()
-        self._far_end.expect(Sent(kind, writer[ref]) for kind, ref in drafts if isinstance(ref, int))
-        refs = [writer[ref] if isinstance(ref, int) else ref for _, ref in drafts]
-        tables, lists = refs[: len(contents.tables)], refs[len(contents.tables) :]
+        for kind, stored in ((ObjectType.TABLE, tables), (ObjectType.LARGE_OBJECTS, lists)):
+            self._far_end.expect(Sent(kind, writer[place]) for place in set(stored) if isinstance(place, int))
         before = contents.root
         root = replace(
             before,
@@ -307,12 +308,13 @@ class _Sending:
                 before.archive, pieces=tuple(places[piece.identity] for piece in before.archive.pieces)
             ),
             tables=tuple(
-                replace(entry, manifest=ref) for entry, ref in zip(before.tables, tables, strict=True)
+                replace(entry, manifest=ref)
+                for entry, ref in zip(before.tables, resolve(writer, tables), strict=True)
             ),
-            large_objects=replace(before.large_objects, lists=tuple(lists)),
+            large_objects=replace(before.large_objects, lists=tuple(resolve(writer, lists))),
             origin=origin,
         )
-        return root, [ref for _, ref in drafts if isinstance(ref, BlobRef)]
+        return root, [place for place in (*tables, *lists) if isinstance(place, BlobRef)]
 
     def _stop_if_asked(self) -> None:
         if self._interrupted.is_set():

@@ -16,7 +16,8 @@ from holdfast.repository.runs.locking import referenced
 from holdfast.repository.runs.reuse import LeftBlobs
 from holdfast.repository.runs.run import Run
 from holdfast.repository.seal import ObjectType
-from holdfast.repository.table_codec import encode_large_objects, encode_table
+from holdfast.repository.table_codec import encode_large_objects
+from holdfast.repository.table_store import resolve, store_tables
 from holdfast.workflows.capture import Captured, with_statements
 from holdfast.workflows.parent import Parent, ReusingWriter
 
@@ -50,18 +51,19 @@ def make_root(order: RootOrder) -> tuple[Root, int]:
     taken = order.taken
     repository, known = order.run.repository, order.parent.known
     data = ReusingWriter(order.run.data_writer(), repository, known)
-    meta = ReusingWriter(order.run.table_writer(), repository, known)
+    table_writer = order.run.table_writer()
+    meta = ReusingWriter(table_writer, repository, known)
     if isinstance(order.archive, Definitions):
         for piece in _archive_pieces(order.archive.archive):
             data.add(ObjectType.ARCHIVE, piece)
-    for manifest in order.captured.manifests:
-        meta.add(ObjectType.TABLE, encode_table(manifest))
+    manifests = order.captured.manifests
+    places = store_tables(table_writer, repository.sealer, manifests, order.parent.known_tables)
     statements = {item.oid: item.statements for item in taken.large_objects}
     large_objects = with_statements(order.captured.large_objects, statements)
     for start in range(0, len(large_objects), LARGE_OBJECTS_PER_LIST):
         group = large_objects[start : start + LARGE_OBJECTS_PER_LIST]
         meta.add(ObjectType.LARGE_OBJECTS, encode_large_objects(group))
-    pieces, references = data.finish(), meta.finish()
+    pieces, lists = data.finish(), meta.finish()
     entries = tuple(
         TableEntry(
             oid=manifest.oid,
@@ -71,7 +73,7 @@ def make_root(order: RootOrder) -> tuple[Root, int]:
             plain_bytes=manifest.plain_bytes,
             manifest=reference,
         )
-        for manifest, reference in zip(order.captured.manifests, references, strict=False)
+        for manifest, reference in zip(manifests, resolve(table_writer, places), strict=True)
     )
     root = Root(
         snapshot=order.run.snapshot,
@@ -89,7 +91,7 @@ def make_root(order: RootOrder) -> tuple[Root, int]:
         large_objects=LargeObjectsRef(
             count=len(large_objects),
             size_bytes=sum(item.size_bytes for item in large_objects),
-            lists=references[len(entries) :],
+            lists=lists,
         ),
         matviews=taken.matviews,
         roles=taken.roles,
@@ -103,7 +105,7 @@ def make_root(order: RootOrder) -> tuple[Root, int]:
         read_in_full_at=order.read_in_full_at,
     )
     order.run.keep_locked(
-        referenced(root, order.captured.manifests, large_objects),
+        referenced(root, manifests, large_objects),
         base=root.parent,
         adopted=order.left.snapshots(),
     )

@@ -17,6 +17,7 @@ from holdfast.domain.tables import QualifiedName
 from holdfast.repository import layout
 from holdfast.repository.repo import Repository
 from holdfast.repository.runs.reuse import list_objects, thin_packs
+from holdfast.repository.table_store import KnownTable
 from holdfast.storage import ObjectInfo, Storage
 
 WHOLE_LEVEL = 3
@@ -34,10 +35,10 @@ class Contents:
 def read_contents(repository: Repository, summary: SnapshotSummary) -> Contents:
     """All manifests of one snapshot, held in memory as a backup holds them; raises `DamagedError`."""
     root = repository.root(summary)
-    by_ref = dict(repository.tables(entry.manifest for entry in root.tables))
+    by_oid = {entry.oid: manifest for entry, manifest in repository.tables(root.tables)}
     return Contents(
         root=root,
-        tables=tuple(by_ref[entry.manifest] for entry in root.tables),
+        tables=tuple(by_oid[entry.oid] for entry in root.tables),
         large_objects=tuple(repository.large_object_list(ref) for ref in root.large_objects.lists),
     )
 
@@ -46,11 +47,12 @@ def read_contents(repository: Repository, summary: SnapshotSummary) -> Contents:
 class Shared:
     """Blobs that are present at the destination: by their identity in the source, and by their identity there.
 
-    `objects` is the listing that says so.
+    `tables` are the table manifests there. `objects` is the listing that says so.
     """
 
     by_source: Mapping[bytes, BlobRef] = field(default_factory=dict)
     by_destination: Mapping[bytes, BlobRef] = field(default_factory=dict)
+    tables: Mapping[QualifiedName, KnownTable] = field(default_factory=dict)
     objects: Mapping[str, ObjectInfo] = field(default_factory=dict)
 
     def level_of(self, reused: Iterable[BlobRef]) -> int:
@@ -73,6 +75,11 @@ def find_shared(before: Contents, there: Contents, storage: Storage) -> Shared:
     return Shared(
         by_source={mine.identity: theirs for mine, theirs in pairs if _is_present(theirs, objects)},
         by_destination={ref.identity: ref for ref in known if _is_present(ref, objects)},
+        tables={
+            table.name: KnownTable(table, entry.manifest)
+            for entry, table in zip(there.root.tables, there.tables, strict=True)
+            if _is_present(entry.manifest, objects)
+        },
         objects=objects,
     )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from holdfast.domain.errors import DamagedError, ObjectMissingError
 from holdfast.domain.ids import SnapshotId
-from holdfast.domain.manifest import BlobRef, Root, SnapshotSummary
+from holdfast.domain.manifest import BlobRef, Root, SnapshotSummary, TableEntry
 from holdfast.domain.tables import QualifiedName
 from holdfast.repository import layout
 from holdfast.repository.blobs import check_blob, md5_of
@@ -87,15 +87,19 @@ class Inventory:
         self._add_large_objects(root)
 
     def _add_tables(self, root: Root) -> None:
+        groups: dict[BlobRef, list[TableEntry]] = {}
         for entry in root.tables:
             self._use(ObjectType.TABLE, entry.manifest, root.snapshot, entry.name)
+            groups.setdefault(entry.manifest, []).append(entry)
+        for group in groups.values():
             try:
-                manifest = self._repository.table(entry.manifest)
+                manifests = list(self._repository.tables(group))
             except DamagedError as error:
-                self._touch(error, root.snapshot, entry.name)
+                self._touch(error, root.snapshot, *(entry.name for entry in group))
                 continue
-            for chunk in manifest.chunks():
-                self._use(ObjectType.CHUNK, chunk.blob, root.snapshot, entry.name)
+            for entry, manifest in manifests:
+                for chunk in manifest.chunks():
+                    self._use(ObjectType.CHUNK, chunk.blob, root.snapshot, entry.name)
 
     def _add_large_objects(self, root: Root) -> None:
         for blob in root.large_objects.lists:
@@ -105,7 +109,7 @@ class Inventory:
                 for piece in item.pieces:
                     self._use(ObjectType.CHUNK, piece, root.snapshot, None)
         except DamagedError as error:
-            self._touch(error, root.snapshot, None)
+            self._touch(error, root.snapshot)
 
     def _use(self, kind: ObjectType, ref: BlobRef, snapshot: SnapshotId, table: QualifiedName | None) -> None:
         uses = self.objects.get(ref.object_name)
@@ -117,12 +121,12 @@ class Inventory:
         if table is not None:
             uses.tables.add(table)
 
-    def _touch(self, error: DamagedError, snapshot: SnapshotId, table: QualifiedName | None) -> None:
+    def _touch(self, error: DamagedError, snapshot: SnapshotId, *tables: QualifiedName) -> None:
         self._report(
             Problem(
                 object_name=error.object_name,
                 snapshots=(snapshot,),
-                tables=() if table is None else (table,),
+                tables=tuple(sorted(tables)),
                 problem=error.message,
             )
         )
