@@ -11,11 +11,12 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -204,22 +205,23 @@ def steps(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is flushed, linked and renamed, in order; paths relative to the root."""
     log: list[str] = []
 
-    def relative(path: object) -> str:
-        text = os.path.relpath(str(path), root)
+    def relative(folder: object, name: object = "") -> str:
+        """The path of an open file or folder, or of `name` in it."""
+        text = os.path.relpath(Path(os.readlink(f"/proc/self/fd/{folder}"), str(name)), root)
         return "temporary" if text.startswith(".tmp/") else text
 
     def watch(name: str, describe: Callable[..., str]) -> None:
         real = getattr(os, name)
 
         def call(*arguments: object, **keywords: object) -> object:
-            log.append(describe(*arguments))
+            log.append(describe(*arguments, **keywords))
             return real(*arguments, **keywords)
 
         monkeypatch.setattr(os, name, call)
 
-    watch("fsync", lambda file: f"flush {relative(os.readlink(f'/proc/self/fd/{file}'))}")
-    watch("link", lambda _, target: f"link {relative(target)}")
-    watch("replace", lambda _, target: f"replace {relative(target)}")
+    watch("fsync", lambda file: f"flush {relative(file)}")
+    watch("link", lambda _, target, **at: f"link {relative(at['dst_dir_fd'], target)}")
+    watch("replace", lambda _, target, **at: f"replace {relative(at['dst_dir_fd'], target)}")
     return log
 
 
@@ -272,8 +274,8 @@ def test_lost_answer_to_a_link_is_no_loss(root: Path, monkeypatch: pytest.Monkey
     """NFS may make a link and then say it exists: the count of links tells that it is ours."""
     real = os.link
 
-    def link_twice(source: str, target: str, *, follow_symlinks: bool = True) -> None:
-        real(source, target, follow_symlinks=follow_symlinks)
+    def link_twice(*places: Any, **keywords: Any) -> None:
+        real(*places, **keywords)
         raise FileExistsError(errno.EEXIST, "File exists")
 
     monkeypatch.setattr(os, "link", link_twice)
@@ -454,38 +456,130 @@ def test_foreign_folder_lacks_rights(root: Path) -> None:
     assert "chown" in caught.value.hint
 
 
-def test_links_lead_nowhere(root: Path, tmp_path: Path) -> None:
-    """Symbolic links below the root are neither read, written, listed nor deleted through."""
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "secret").write_bytes(b"secret")
-    (root / "folder").symlink_to(outside)
-    (root / "file").symlink_to(outside / "secret")
+@pytest.fixture
+def outside(tmp_path: Path) -> Iterator[Path]:
+    """A folder beside the repository with a file in it, of which nothing may be touched."""
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    (folder / "secret").write_bytes(b"secret")
+    os.utime(folder / "secret", (0, 0))
+    yield folder
+    assert [path.name for path in folder.iterdir()] == ["secret"]
+    assert (folder / "secret").read_bytes() == b"secret"
+
+
+def verbs_of(storage: LocalStorage, folder: str) -> dict[str, Callable[[], object]]:
+    """Every verb, on what lies in a folder."""
+    return {
+        "create": lambda: storage.create(f"{folder}/new", b"x"),
+        "create there": lambda: storage.create(f"{folder}/secret", b"x"),
+        "create deeper": lambda: storage.create(f"{folder}/deeper/new", b"x"),
+        "replace": lambda: storage.replace(f"{folder}/secret", b"x"),
+        "get": lambda: storage.get(f"{folder}/secret"),
+        "stat": lambda: storage.stat(f"{folder}/secret"),
+        "delete": lambda: storage.delete(f"{folder}/secret"),
+        "list it": lambda: list(storage.list(f"{folder}/")),
+        "list by its beginning": lambda: list(storage.list(folder[:-1])),
+        "list in it": lambda: list(storage.list(f"{folder}/sec")),
+        "list all": lambda: list(storage.list("")),
+        "list on": lambda: list(storage.list("", after=f"{folder}/a")),
+    }
+
+
+@pytest.mark.parametrize("folder", ["data", "data/deep"])
+@pytest.mark.parametrize("create_once", [True, False])
+def test_a_link_to_a_folder_is_refused_by_every_verb(
+    root: Path, outside: Path, folder: str, create_once: bool
+) -> None:
+    """Whether objects are named, read or listed: the link is named, and what it points to stays as it is."""
+    (root / folder).parent.mkdir(exist_ok=True)
+    (root / folder).symlink_to(outside)
+    storage = LocalStorage(root, create_once=create_once)
+    for verb in verbs_of(storage, folder).values():
+        with pytest.raises(StorageUnusableError, match=f"{folder} is a symbolic link"):
+            verb()
+
+
+@pytest.mark.parametrize("folder", ["data", "data/deep"])
+def test_a_link_planted_under_an_open_storage_is_refused_too(root: Path, outside: Path, folder: str) -> None:
+    """What was a folder a moment ago, and was used, is not believed to be one still."""
     storage = LocalStorage(root)
+    storage.create("data/deep/secret", b"x")
+    assert storage.get("data/deep/secret") == b"x"
+    assert names(storage) == ["data/deep/secret"]
+    (root / folder).rename(root.parent / "away")
+    (root / folder).symlink_to(outside)
+    for verb in verbs_of(storage, folder).values():
+        with pytest.raises(StorageUnusableError, match=f"{folder} is a symbolic link"):
+            verb()
+
+
+@pytest.mark.parametrize("is_dangling", [True, False])
+def test_a_link_to_an_object_is_refused_and_is_no_missing_object(
+    root: Path, outside: Path, is_dangling: bool
+) -> None:
+    """Passed over in a listing, an outcome would look as if it had never been. Only the link itself may go."""
+    storage = LocalStorage(root)
+    storage.create("data/a", b"x")
+    link = root / "data" / "link"
+    link.symlink_to(root / "nothing" if is_dangling else outside / "secret")
     verbs: tuple[Callable[[], object], ...] = (
-        lambda: storage.create("folder/new", b"x"),
-        lambda: storage.replace("folder/secret", b"x"),
-        lambda: storage.get("folder/secret"),
-        lambda: storage.stat("folder/secret"),
-        lambda: storage.delete("folder/secret"),
+        lambda: storage.get("data/link"),
+        lambda: storage.stat("data/link"),
+        lambda: storage.create("data/link", b"x"),
+        lambda: LocalStorage(root, create_once=False).create("data/link", b"x"),
+        lambda: list(storage.list("data/link")),
+        lambda: list(storage.list("data/", after="data/link")),
     )
     for verb in verbs:
-        with pytest.raises(StorageUnusableError, match="symbolic link"):
+        with pytest.raises(StorageUnusableError, match="data/link is a symbolic link"):
             verb()
-    for read in (storage.get, storage.stat):
-        with pytest.raises(ObjectMissingError):
-            read("file")
-    assert names(storage) == []
-    storage.delete("file")
-    assert [path.name for path in outside.iterdir()] == ["secret"]
-    assert (outside / "secret").read_bytes() == b"secret"
+    storage.replace("data/link", b"y")
+    assert storage.get("data/link") == b"y"
+    storage.delete("data/link")
+    link.symlink_to(outside / "secret")
+    storage.delete("data/link")
+    assert names(storage) == ["data/a"]
 
 
-def test_root_may_be_a_link_itself(root: Path, tmp_path: Path) -> None:
-    """The operator may name the repository through a link; what it points to is used."""
-    (tmp_path / "link").symlink_to(root)
-    LocalStorage(tmp_path / "link").create("x", b"x")
-    assert names(LocalStorage(root)) == ["x"]
+def test_a_link_in_place_of_the_temporary_folder_is_refused(root: Path, outside: Path) -> None:
+    """Nothing is written through it, and no old files are taken for strays there and removed."""
+    (root / ".tmp").symlink_to(outside)
+    storage = LocalStorage(root)
+    for verb in (lambda: storage.create("x", b"x"), lambda: storage.clear_strays(datetime.now(UTC))):
+        with pytest.raises(StorageUnusableError, match=r"\.tmp is a symbolic link"):
+            verb()
+
+
+def test_links_that_are_no_objects_disturb_nobody(root: Path, outside: Path) -> None:
+    """Hidden ones, ones whose names are no names of objects, and ones elsewhere than what is listed."""
+    storage = LocalStorage(root)
+    storage.create("data/x", b"x")
+    for name in (".hidden", "data/.hidden", "read me", "other"):
+        (root / name).symlink_to(outside)
+    assert [info.name for info in storage.list("data/")] == ["data/x"]
+    (root / "other").unlink()
+    assert names(storage) == ["data/x"]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_way_to_the_root_may_lead_through_links(tmp_path: Path, is_there: bool) -> None:
+    """The operator may name the repository by a link, or keep it behind one: what it points to is used."""
+    disk = tmp_path / "disk"
+    (disk / "repository").mkdir(parents=True)
+    (tmp_path / "backups").symlink_to(disk)
+    (disk / "link").symlink_to("repository")
+    named = tmp_path / "backups" / ("link" if is_there else "new")
+    storage = LocalStorage(named, create_root=True)
+    storage.create("data/x", b"x")
+    storage.create("y", b"y")
+    assert names(storage) == ["data/x", "y"]
+    assert [info.name for info in storage.list("data/")] == ["data/x"]
+    assert names(LocalStorage(disk / ("repository" if is_there else "new"))) == names(storage)
+    assert storage.get("data/x") == b"x"
+    assert storage.clear_strays(datetime.now(UTC), min_age=timedelta(0)) == 0
+    storage.delete("data/x")
+    assert names(storage) == ["y"]
 
 
 def test_object_and_folder_of_one_name_clash(root: Path) -> None:

@@ -8,16 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 import asyncpg
 
-from holdfast.domain.tables import QualifiedName
 from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.dial import keywords_for
 from holdfast.postgres.failures import refusal, translate
-from holdfast.postgres.wire import Sink, aborted, rows_counted
+from holdfast.postgres.wire import CopyOut, WholeTable, aborted, rows_counted
 
 try:
     from uvloop import new_event_loop
@@ -91,30 +90,12 @@ class AsyncpgWire:
         records = self._run(self._open_connection().fetch(sql), "running a query")
         return [tuple(record) for record in records]
 
-    def copy_out(self, query: str, *, encoding: str, sink: Sink, doing: str) -> int:
-        def copying(output: Output) -> Coroutine[Any, Any, str]:
-            return self._open_connection().copy_from_query(
-                query, output=output, format="text", encoding=encoding
-            )
+    def copy_out(self, copies: Iterable[CopyOut], *, encoding: str) -> None:
+        for copy in copies:
+            copy.finished(self._hand_out(copy, encoding))
 
-        return self._hand_out(copying, sink, doing)
-
-    def copy_table_out(
-        self, name: QualifiedName, columns: Sequence[str], *, encoding: str, sink: Sink, doing: str
-    ) -> int:
-        def copying(output: Output) -> Coroutine[Any, Any, str]:
-            return self._open_connection().copy_from_table(
-                name.name,
-                schema_name=name.schema,
-                columns=columns,
-                output=output,
-                format="text",
-                encoding=encoding,
-            )
-
-        return self._hand_out(copying, sink, doing)
-
-    def _hand_out(self, copying: Callable[[Output], Coroutine[Any, Any, str]], sink: Sink, doing: str) -> int:
+    def _hand_out(self, copy: CopyOut, encoding: str) -> int:
+        sink = copy.sink
         remainder = b""
         arrived = 0
 
@@ -133,10 +114,23 @@ class AsyncpgWire:
             if len(data) < _FULL_PIECE_BYTES and arrived > _NAP_AFTER_BYTES:
                 await asyncio.sleep(_NAP_SECONDS)
 
-        rows = rows_counted(self._run(copying(pass_on), doing))
+        rows = rows_counted(self._run(self._copying(copy.rows, pass_on, encoding), copy.doing))
         if remainder:
-            raise translate(EOFError("the last row has no end"), self._address, doing=doing)
+            raise translate(EOFError("the last row has no end"), self._address, doing=copy.doing)
         return rows
+
+    def _copying(self, rows: WholeTable | str, output: Output, encoding: str) -> Coroutine[Any, Any, str]:
+        connection = self._open_connection()
+        if isinstance(rows, str):
+            return connection.copy_from_query(rows, output=output, format="text", encoding=encoding)
+        return connection.copy_from_table(
+            rows.name.name,
+            schema_name=rows.name.schema,
+            columns=rows.columns,
+            output=output,
+            format="text",
+            encoding=encoding,
+        )
 
     def abort(self) -> None:
         self._aborted = True

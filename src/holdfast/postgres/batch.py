@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import selectors
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import psycopg
 from psycopg import errors
@@ -19,26 +18,14 @@ from psycopg.pq.abc import PGconn, PGresult
 
 from holdfast.domain.errors import HoldfastError
 from holdfast.postgres.connection import Connection
-from holdfast.postgres.names import literal
-from holdfast.postgres.wire import Sink, aborted, give, rows_counted
+from holdfast.postgres.names import literal, qualified, quote
+from holdfast.postgres.wire import CopyOut, WholeTable, aborted, give, rows_counted
 
 COPIES_PER_STATEMENT = 250
 
 _PIECE_BYTES = 256 * 1024
 _LOOK_SECONDS = 1.0
 _CANCEL_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopyOut:
-    """One COPY … TO STDOUT. `what`: a table with its columns, or a query in parentheses. `finished` gets the
-    number of rows that the server counted, after `sink` got the last piece and before the next COPY begins.
-    `doing` says in messages what failed."""
-
-    what: str
-    sink: Sink
-    finished: Callable[[int], object]
-    doing: str
 
 
 class Batch:
@@ -72,7 +59,7 @@ class Batch:
 
     def _run(self, copies: Sequence[CopyOut]) -> None:
         options = f"TO STDOUT (FORMAT text, ENCODING {literal(self._encoding)})"
-        statement = "; ".join(f"COPY {copy.what} {options}" for copy in copies)
+        statement = "; ".join(f"COPY {_copied(copy.rows)} {options}" for copy in copies)
         self.doing = copies[0].doing
         try:
             self._send(statement.encode(self._connection.info.encoding))
@@ -150,3 +137,10 @@ class Batch:
                 if result.status == ExecStatus.COPY_OUT:
                     while self._row() is not None:
                         pass
+
+
+def _copied(rows: WholeTable | str) -> str:
+    """What COPY is told to copy."""
+    if isinstance(rows, str):
+        return f"({rows})"
+    return f"{qualified(rows.name)} ({', '.join(map(quote, rows.columns))})"

@@ -9,7 +9,7 @@ a fault that breaks the protocol anyway.)
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -19,12 +19,10 @@ from holdfast.domain.errors import SourceLostError, UnreachableError
 from holdfast.domain.ranges import WHOLE, PageRange
 from holdfast.domain.tables import QualifiedName, Table
 from holdfast.postgres.address import ServerAddress
-from holdfast.postgres.batch import CopyOut
 from holdfast.postgres.connection import READING
 from holdfast.postgres.failures import sqlstate_of
-from holdfast.postgres.libpq_wire import LibpqWire
 from holdfast.postgres.names import literal, qualified, quote
-from holdfast.postgres.wire import Wire, open_wire
+from holdfast.postgres.wire import CopyOut, WholeTable, Wire, open_wire
 
 Result = TypeVar("Result")
 
@@ -53,10 +51,6 @@ class Reading:
     pages: PageRange
     sink: Callable[[bytes], object]
     finished: Callable[[int], object]
-
-    @property
-    def doing(self) -> str:
-        return f"reading table {self.table.name}"
 
 
 class RangeReader:
@@ -96,35 +90,22 @@ class RangeReader:
 
         `sink` gets pieces of whole rows, 8 to 256 KiB as a rule. What it raises ends the reading and is raised.
         """
-        columns = [column.name for column in table.columns]
-        copying: Callable[..., int]
-        if is_plain(table, pages):
-            copying = partial(self._wire.copy_table_out, table.name, columns)
-        else:
-            copying = partial(self._wire.copy_out, range_query(table, pages))
-        return self._do(
-            lambda: copying(
-                encoding=self._spec.client_encoding, sink=sink, doing=f"reading table {table.name}"
-            )
-        )
+        counted: list[int] = []
+        self.read_all([Reading(table=table, pages=pages, sink=sink, finished=counted.append)])
+        return counted[0]
 
-    def read_all(self, readings: Sequence[Reading]) -> None:
+    def read_all(self, readings: Iterable[Reading]) -> None:
         """One after the other, in order. A failure names the table that failed; what was finished before, was."""
-        wire = self._wire
-        if not isinstance(wire, LibpqWire):
-            for reading in readings:
-                reading.finished(self.read(reading.table, reading.pages, reading.sink))
-            return
-        copies = [
+        copies = (
             CopyOut(
-                what=copied(reading.table, reading.pages),
+                rows=rows_of(reading.table, reading.pages),
                 sink=reading.sink,
                 finished=reading.finished,
-                doing=reading.doing,
+                doing=f"reading table {reading.table.name}",
             )
             for reading in readings
-        ]
-        self._do(lambda: wire.copy_batch_out(copies, encoding=self._spec.client_encoding))
+        )
+        self._do(lambda: self._wire.copy_out(copies, encoding=self._spec.client_encoding))
 
     def read_large_object(self, oid: int, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset`; fewer at its end, none past it."""
@@ -179,16 +160,11 @@ class RangeReader:
         self._begun = True
 
 
-def is_plain(table: Table, pages: PageRange) -> bool:
-    """Whether all rows are wanted as they lie there: cheaper for the server, which plans nothing."""
-    return pages == WHOLE and bool(table.columns) and not table.condition
-
-
-def copied(table: Table, pages: PageRange) -> str:
-    """What COPY is told to copy."""
-    if not is_plain(table, pages):
-        return f"({range_query(table, pages)})"
-    return f"{qualified(table.name)} ({', '.join(quote(column.name) for column in table.columns)})"
+def rows_of(table: Table, pages: PageRange) -> WholeTable | str:
+    """What to copy: the table as it lies there, where that is all that is wanted, or else a query."""
+    if pages == WHOLE and table.columns and not table.condition:
+        return WholeTable(name=table.name, columns=tuple(column.name for column in table.columns))
+    return range_query(table, pages)
 
 
 def range_query(table: Table, pages: PageRange) -> str:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import psycopg
 
-from holdfast.domain.tables import QualifiedName
 from holdfast.postgres.address import ServerAddress
-from holdfast.postgres.batch import Batch, CopyOut
+from holdfast.postgres.batch import Batch
 from holdfast.postgres.connection import Connection
 from holdfast.postgres.failures import translate
-from holdfast.postgres.names import literal, qualified, quote
-from holdfast.postgres.wire import Sink, Stopped, aborted, give
+from holdfast.postgres.wire import CopyOut, Stopped, aborted
 
-_PIECE_BYTES = 256 * 1024
 _CANCEL_SECONDS = 5.0
 
 
@@ -37,35 +34,13 @@ class LibpqWire:
         with self._translating("running a query"):
             return self._connection.execute(sql).fetchall()
 
-    def copy_out(self, query: str, *, encoding: str, sink: Sink, doing: str) -> int:
-        return self._hand_out(f"({query})", encoding, sink, doing)
-
-    def copy_table_out(
-        self, name: QualifiedName, columns: Sequence[str], *, encoding: str, sink: Sink, doing: str
-    ) -> int:
-        return self._hand_out(f"{qualified(name)} ({', '.join(map(quote, columns))})", encoding, sink, doing)
-
-    def copy_batch_out(self, copies: Sequence[CopyOut], *, encoding: str) -> None:
-        """All of them, in order; see `Batch`. A failure names the one that failed."""
-        if not copies:
+    def copy_out(self, copies: Iterable[CopyOut], *, encoding: str) -> None:
+        waiting = list(copies)
+        if not waiting:
             return
-        batch = Batch(self._connection, copies, encoding=encoding, is_aborted=lambda: self._aborted)
+        batch = Batch(self._connection, waiting, encoding=encoding, is_aborted=lambda: self._aborted)
         with self._translating(lambda: batch.doing):
             batch.run()
-
-    def _hand_out(self, what: str, encoding: str, sink: Sink, doing: str) -> int:
-        statement = f"COPY {what} TO STDOUT (FORMAT text, ENCODING {literal(encoding)})"
-        with self._translating(doing), self._connection.cursor() as cursor:
-            with cursor.copy(statement) as copy:
-                piece = bytearray()
-                for row in copy:
-                    piece += row
-                    if len(piece) >= _PIECE_BYTES:
-                        give(sink, bytes(piece))
-                        piece = bytearray()
-                if piece:
-                    give(sink, bytes(piece))
-            return cursor.rowcount
 
     def abort(self) -> None:
         self._aborted = True

@@ -1,13 +1,14 @@
 """The wires that bulk rows travel on, and which one to take.
 
 Two implementations: `AsyncpgWire`, which joins rows in C, and `LibpqWire`, which can do all that libpq can but
-handles every row on its own (four times the CPU). Both are used by one thread at a time; only `abort` may be
+handles every row on its own (six times the CPU). Both are used by one thread at a time; only `abort` may be
 called from another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from holdfast.domain.errors import InterruptedRunError
@@ -19,6 +20,30 @@ from holdfast.postgres.failures import translate
 
 Sink = Callable[[bytes], object]
 Given = TypeVar("Given")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeTable:
+    """All rows of a table as they lie there, without its children's: cheaper for the server than a query, since
+    it plans nothing. `columns` must not be empty."""
+
+    name: QualifiedName
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyOut:
+    """One COPY of `rows`, a table's or a query's, TO STDOUT as text.
+
+    `sink` gets pieces of whole rows, `finished` their number as the server counted them: after the last piece and
+    before the next COPY begins. What either raises ends the COPY and is raised. `doing` says in messages what
+    failed.
+    """
+
+    rows: WholeTable | str
+    sink: Sink
+    finished: Callable[[int], object]
+    doing: str
 
 
 class Wire(Protocol):
@@ -36,15 +61,8 @@ class Wire(Protocol):
     def fetch(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows of one query; numbers, text and bytea only."""
 
-    def copy_out(self, query: str, *, encoding: str, sink: Sink, doing: str) -> int:
-        """COPY (query) TO STDOUT as text. `sink` gets pieces of whole rows; what it raises ends the COPY and
-        is raised. Returns the number of rows that the server counted."""
-
-    def copy_table_out(
-        self, name: QualifiedName, columns: Sequence[str], *, encoding: str, sink: Sink, doing: str
-    ) -> int:
-        """Like `copy_out` for all rows of one table, without its children's: cheaper for the server, which
-        plans nothing. `columns` must not be empty."""
+    def copy_out(self, copies: Iterable[CopyOut], *, encoding: str) -> None:
+        """All of them, one after the other. A failure names the one that failed; what was finished before, was."""
 
     def abort(self) -> None:
         """Make the running verb fail soon, and all later ones at once. From any thread; never raises."""

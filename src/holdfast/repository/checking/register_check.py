@@ -6,16 +6,18 @@ rests, and the next backup of the source writes its head anew: a damaged one is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, TypeAlias
 
 from holdfast.domain.errors import DamagedError, ObjectMissingError
 from holdfast.domain.ids import SnapshotId
 from holdfast.repository import layout
+from holdfast.repository.abreast import abreast
 from holdfast.repository.checking.check import Severity
 from holdfast.repository.collecting.plans import Plans
 from holdfast.repository.repo import Repository
+
+Read: TypeAlias = Callable[[str], object]
 
 READERS = 8
 
@@ -31,16 +33,17 @@ class RegisterProblem(NamedTuple):
 def check_registers(repository: Repository) -> Iterator[RegisterProblem]:
     """Everything below these prefixes is opened. What a collection clears away meanwhile is no problem."""
     graves, plans = repository.graves, Plans(repository.storage, repository.sealer)
-    for prefix, read in (
-        (layout.TOMBSTONES, lambda name: graves.tombstone(*layout.round_in(name))),
-        (layout.FATES, lambda name: graves.fate(*layout.round_in(name))),
-        (layout.HOLDS, repository.holds.check),
-        (layout.PLANS, lambda name: plans.read(layout.plan_in(name))),
-        (layout.HEADS, repository.heads.check),
-    ):
-        severity = Severity.HINT if prefix == layout.HEADS else Severity.DAMAGED
-        for error in _problems(repository, prefix, read):
-            yield RegisterProblem(error, _owner(prefix, error.object_name), severity)
+    registers: Mapping[str, Read] = {
+        layout.TOMBSTONES: lambda name: graves.tombstone(*layout.round_in(name)),
+        layout.FATES: lambda name: graves.fate(*layout.round_in(name)),
+        layout.HOLDS: repository.holds.check,
+        layout.PLANS: lambda name: plans.read(layout.plan_in(name)),
+        layout.HEADS: repository.heads.check,
+    }
+    # All in one run of requests: most registers are too short to be read side by side on their own.
+    names = ((prefix, info.name) for prefix in registers for info in list(repository.storage.list(prefix)))
+    problems = abreast(lambda item: _look(registers[item[0]], *item), names, threads=READERS)
+    yield from (problem for problem in problems if problem is not None)
 
 
 def find_buried(repository: Repository) -> set[SnapshotId]:
@@ -60,19 +63,18 @@ def find_buried(repository: Repository) -> set[SnapshotId]:
         return buried
 
 
-def _problems(repository: Repository, prefix: str, read: Callable[[str], object]) -> Iterator[DamagedError]:
-    def look(name: str) -> DamagedError | None:
-        try:
-            read(name)
-        except ValueError:
-            return DamagedError(f"object {name} has no name that belongs there", object_name=name)
-        except DamagedError as error:
-            return None if isinstance(error.__cause__, ObjectMissingError) else error
+def _look(read: Read, prefix: str, name: str) -> RegisterProblem | None:
+    try:
+        read(name)
         return None
-
-    names = [info.name for info in repository.storage.list(prefix)]
-    with ThreadPoolExecutor(READERS, thread_name_prefix="holdfast-verify") as pool:
-        yield from (error for error in pool.map(look, names) if error is not None)
+    except ValueError:
+        error = DamagedError(f"object {name} has no name that belongs there", object_name=name)
+    except DamagedError as damage:
+        if isinstance(damage.__cause__, ObjectMissingError):
+            return None
+        error = damage
+    severity = Severity.HINT if prefix == layout.HEADS else Severity.DAMAGED
+    return RegisterProblem(error, _owner(prefix, error.object_name), severity)
 
 
 def _owner(prefix: str, name: str) -> SnapshotId | None:

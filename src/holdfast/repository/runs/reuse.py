@@ -8,21 +8,21 @@ reused only after it was fetched, opened and identified once, since no manifest 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 
-from holdfast.domain.errors import DamagedError, ObjectMissingError
+from holdfast.domain.errors import ObjectMissingError
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import BlobRef
 from holdfast.repository import layout
-from holdfast.repository.blobs import md5_of, open_blob
+from holdfast.repository.blobs import md5_of
 from holdfast.repository.seal import HEADER_BYTES, ObjectType, SealBrokenError, Sealer, read_header
 from holdfast.storage import ObjectInfo, Storage
 
 LIST_EVERYTHING_ABOVE = 64
 THIN_BELOW = 0.3
-KEEP_OBJECTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +109,18 @@ def _walk(storage: Storage, name: str, size_bytes: int) -> Iterator[tuple[bytes,
 
 
 class LeftBlobs:
-    """The claims of crashed runs, turned into facts one by one. Picklable; thread-safe, since checking twice does
-    no harm. The objects used last are kept: the chunks of a range lie side by side."""
+    """The claims of crashed runs, turned into facts. Picklable; thread-safe.
+
+    An object is fetched once, when the first of its chunks is asked for: all its claims are checked then, and
+    its bytes forgotten. However many threads ask, in whatever order: the requests are as many as the objects.
+    """
 
     def __init__(self, claims: Mapping[bytes, LeftBlob]) -> None:
         self._claims = dict(claims)
-        self._kept: OrderedDict[str, tuple[bytes, str]] = OrderedDict()
+        self._by_object: dict[str, list[bytes]] = {}
+        for identity, claim in claims.items():
+            self._by_object.setdefault(claim.object_name, []).append(identity)
+        self._facts: dict[str, Future[dict[bytes, BlobRef]]] = {}
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[LeftBlobs], tuple[Mapping[bytes, LeftBlob]]]:
@@ -124,46 +130,53 @@ class LeftBlobs:
         return len(self._claims)
 
     def snapshots(self) -> set[SnapshotId]:
-        return {layout.snapshot_in(claim.object_name) for claim in self._claims.values()}
+        return {layout.snapshot_in(name) for name in self._by_object}
 
     def take(self, storage: Storage, sealer: Sealer, identity: bytes, plain_bytes: int) -> BlobRef | None:
         """A checked reference to the chunk with this identity, or None if there is none that holds it."""
         claim = self._claims.get(identity)
         if claim is None:
             return None
-        try:
-            whole, checksum = self._object(storage, claim.object_name)
-        except ObjectMissingError:
-            return None
-        ref = BlobRef(
-            object_name=claim.object_name,
-            offset=claim.offset,
-            length=claim.length,
-            object_bytes=claim.object_bytes,
-            object_md5=checksum,
-            identity=identity,
-            plain_bytes=plain_bytes,
-        )
-        if len(whole) != claim.object_bytes:
-            return None
-        sealed = memoryview(whole)[claim.offset : claim.offset + claim.length]
-        try:
-            open_blob(sealer, sealed, ObjectType.CHUNK, ref)
-        except DamagedError:
-            # A claim that does not hold is no loss: the chunk is stored anew.
-            return None
-        return ref
+        ref = self._facts_of(claim.object_name, storage, sealer).get(identity)
+        return ref if ref is not None and ref.plain_bytes == plain_bytes else None
 
-    def _object(self, storage: Storage, name: str) -> tuple[bytes, str]:
-        """An object and its MD5."""
+    def _facts_of(self, name: str, storage: Storage, sealer: Sealer) -> Mapping[bytes, BlobRef]:
         with self._lock:
-            if name in self._kept:
-                self._kept.move_to_end(name)
-                return self._kept[name]
-        whole = storage.get(name)
-        entry = (whole, md5_of(whole))
-        with self._lock:
-            self._kept[name] = entry
-            while len(self._kept) > KEEP_OBJECTS:
-                self._kept.popitem(last=False)
-        return entry
+            waiting = self._facts.get(name)
+            if waiting is None:
+                ours = self._facts[name] = Future()
+        if waiting is not None:
+            return waiting.result()
+        try:
+            ours.set_result(self._check(name, storage, sealer))
+        except BaseException as error:
+            with self._lock:
+                del self._facts[name]  # whoever asks next tries again
+            ours.set_exception(error)
+            raise
+        return ours.result()
+
+    def _check(self, name: str, storage: Storage, sealer: Sealer) -> dict[bytes, BlobRef]:
+        """The claims on one object that hold. One that does not is no loss: the chunk is stored anew."""
+        try:
+            whole = storage.get(name)
+        except ObjectMissingError:
+            return {}
+        checksum = md5_of(whole)
+        facts = {}
+        for identity in self._by_object[name]:
+            claim = self._claims[identity]
+            sealed = memoryview(whole)[claim.offset : claim.offset + claim.length]
+            if len(whole) != claim.object_bytes or len(sealed) != claim.length:
+                continue
+            with suppress(SealBrokenError):
+                facts[identity] = BlobRef(
+                    object_name=name,
+                    offset=claim.offset,
+                    length=claim.length,
+                    object_bytes=claim.object_bytes,
+                    object_md5=checksum,
+                    identity=identity,
+                    plain_bytes=sealer.check(sealed, type=ObjectType.CHUNK, identity=identity),
+                )
+        return facts
