@@ -88,28 +88,28 @@ def test_a_run_that_listens_ends_by_itself(run: Program, number: signal.Signals)
     assert "interrupted: ending cleanly" in stderr
 
 
+def last_words(run: Program, name: str, number: signal.Signals, *, grace: float, hard: float = 3600) -> str:
+    """What a stuck process, sent this signal, prints before it has ended with exit code 130."""
+    with hang(run, name, grace=grace, hard=hard) as process:
+        process.send_signal(number)
+        stdout, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 130
+    return stdout
+
+
 def test_a_run_that_does_not_listen_is_made_to_end(run: Program) -> None:
     """Out of patience, KeyboardInterrupt is raised under it."""
-    with hang(run, "be_deaf", grace=0.4) as process:
-        process.send_signal(signal.SIGINT)
-        stdout, _ = process.communicate(timeout=PATIENCE_SECONDS)
-    assert (process.returncode, stdout) == (130, "made to end\n")
+    assert last_words(run, "be_deaf", signal.SIGINT, grace=0.4) == "made to end\n"
 
 
 def test_a_run_that_ignores_even_that_is_gone_all_the_same(run: Program) -> None:
     """The operator waits seconds, whatever a run is stuck in."""
-    with hang(run, "ignore_everything", grace=0.2, hard=5.0) as process:
-        process.send_signal(signal.SIGTERM)
-        stdout, _ = process.communicate(timeout=PATIENCE_SECONDS)
-    assert (process.returncode, stdout) == (130, "ignored\n")
+    assert last_words(run, "ignore_everything", signal.SIGTERM, grace=0.2, hard=5.0) == "ignored\n"
 
 
 def test_a_signal_in_the_midst_of_the_event_itself_is_heard(run: Program) -> None:
     """A handler that waited for the event's lock, which the thread below it holds, would wait forever."""
-    with hang(run, "be_inside_the_event", grace=0.2) as process:
-        process.send_signal(signal.SIGTERM)
-        stdout, _ = process.communicate(timeout=PATIENCE_SECONDS)
-    assert (process.returncode, stdout) == (130, "made to end\n")
+    assert last_words(run, "be_inside_the_event", signal.SIGTERM, grace=0.2) == "made to end\n"
 
 
 def test_a_run_whose_output_nobody_reads_is_gone_all_the_same(run: Program) -> None:

@@ -22,7 +22,6 @@ from holdfast.repository.keys.secrets import Secrets
 from holdfast.repository.registers.outcomes import Aborted
 from holdfast.repository.repo import Repository, open_repository
 from holdfast.repository.runs.predecessors import find_predecessors
-from holdfast.repository.seal import ObjectType
 from holdfast.storage import Storage
 from holdfast.storage.bucket import parse_bucket
 from holdfast.storage.object_lock import LockMode, LockPolicy
@@ -139,9 +138,7 @@ def test_a_crashed_run_is_adopted_without_a_right_to_delete(place: Place) -> Non
     writer = place.open("writer")
     with snapshots.begin(writer) as died:
         rows = b"1\n" * 100
-        data = died.data_writer()
-        data.add(ObjectType.CHUNK, rows, identity=writer.sealer.identify(ObjectType.CHUNK, rows))
-        data.finish()
+        snapshots.leave(died, rows)
         died.give_up()
     [crashed] = find_predecessors(writer, "shop", now=datetime.now(UTC)).crashed
     assert crashed.snapshot == died.snapshot

@@ -32,9 +32,10 @@ from holdfast.workflows.backup import BackupOptions, BackupSource, backup
 from holdfast.workflows.collect import apply_collection
 from holdfast.workflows.copy import Errand, copy
 from holdfast.workflows.copy_plan import CopySelection
+from holdfast.workflows.holding import add_hold
 from holdfast.workflows.keys import add_recipient, remove_key
 from holdfast.workflows.prune import prune
-from holdfast.workflows.removal import add_hold, bury, undelete
+from holdfast.workflows.removal import bury, undelete
 from holdfast.workflows.replicate import ReplicateOptions
 from holdfast.workflows.reseal import reseal
 from holdfast.workflows.rotation import compromised, rotate

@@ -9,11 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from bench.manifests import entry_of, root_of
+
 from holdfast.domain.events import ignore
 from holdfast.domain.ids import make_snapshot_id
-from holdfast.domain.manifest import ArchiveRef, LargeObjectsRef, Root, TableEntry, TableManifest
+from holdfast.domain.manifest import ArchiveRef, Root
 from holdfast.domain.proof import Position
-from holdfast.domain.tables import QualifiedName, Tier
+from holdfast.domain.tables import QualifiedName
 from holdfast.postgres.address import ServerAddress
 from holdfast.postgres.copy import ReadSpec
 from holdfast.postgres.session import Selection, Taken, open_source
@@ -110,41 +112,28 @@ class Chain:
     def _as_parent(self, taken: Taken, ground: Ground, captured: Captured) -> Parent:
         tables = {manifest.name: manifest for manifest in captured.manifests}
         named = {chunk.blob.object_name for manifest in tables.values() for chunk in manifest.chunks()}
-        root = Root(
+        bare = root_of(
             snapshot=make_snapshot_id(datetime.now(UTC), os.urandom(10)),
             source="exactness",
             parent=None,
-            tags=(),
-            started_at=taken.instant.taken_at,
-            holdfast_version="0",
+            at=taken.instant.taken_at,
+            archive=ArchiveRef(pieces=(), size_bytes=0, tool_version=""),
+            # Their manifests are not stored in these tests: any reference will do.
+            tables=(
+                entry_of(manifest, next(manifest.chunks()).blob)
+                for manifest in captured.manifests
+                if manifest.ranges[0].chunks
+            ),
+        )
+        root = replace(
+            bare,
             lineage=taken.lineage,
             instant=taken.instant,
             database=taken.database,
-            archive=ArchiveRef(pieces=(), size_bytes=0, tool_version=""),
-            tables=tuple(_entry(manifest) for manifest in captured.manifests if manifest.ranges[0].chunks),
-            sequences=(),
-            large_objects=LargeObjectsRef(count=0, size_bytes=0, lists=()),
-            matviews=(),
-            roles=(),
-            memberships=(),
-            coverage=(),
-            journal_position=0,
             read_in_full_at=ground.read_in_full_at,
         )
         sizes = list_sizes(self._repository.storage, {layout.snapshot_in(name) for name in named})
         return Parent(root=root, tables=tables, sizes=sizes)
-
-
-def _entry(manifest: TableManifest) -> TableEntry:
-    """Its manifest is not stored in these tests: any reference will do."""
-    return TableEntry(
-        oid=manifest.oid,
-        name=manifest.name,
-        tier=Tier.NORMAL,
-        rows=manifest.rows,
-        plain_bytes=manifest.plain_bytes,
-        manifest=next(manifest.chunks()).blob,
-    )
 
 
 def content_of(captured: Captured) -> Content:

@@ -48,13 +48,14 @@ from holdfast.repository.runs.run import Run
 from holdfast.repository.seal import ObjectType
 from holdfast.storage import ObjectInfo
 from holdfast.storage.memory import MemoryStorage
-from holdfast.workflows import collect, removal, replicate
+from holdfast.workflows import collect, holding, removal, replicate
 from holdfast.workflows import copy as copying
 from holdfast.workflows.collect import apply_collection
 from holdfast.workflows.copy import Errand
 from holdfast.workflows.copy_plan import CopySelection
 from holdfast.workflows.copy_report import CopyState
-from holdfast.workflows.removal import add_hold, bury, undelete
+from holdfast.workflows.holding import add_hold
+from holdfast.workflows.removal import bury, undelete
 from holdfast.workflows.replicate import ReplicateOptions
 from holdfast.workflows.verify import verify
 from model.stage import Actor, Clock, KilledError, Late
@@ -92,7 +93,7 @@ class Races(RuleBasedStateMachine):
             patch.object(module, "this_host", self._host) for module in (run, pins, fencing, company)
         ]
         chance: Any = SimpleNamespace(urandom=self.random.randbytes)
-        self.hosts += [patch.object(module, "os", chance) for module in (pins, removal, copying, replicate)]
+        self.hosts += [patch.object(module, "os", chance) for module in (pins, holding, copying, replicate)]
         for item in self.hosts:
             item.start()
         TALLY["stories"] += 1
@@ -286,7 +287,7 @@ class Races(RuleBasedStateMachine):
             with reading(repository, [snapshot], purpose=Purpose.RESTORE, clock=self.clock):
                 is_pinned = True
                 root = repository.root(repository.summary(snapshot))
-                for _, manifest in repository.tables(table.manifest for table in root.tables):
+                for _, manifest in repository.tables(root.tables):
                     for chunk in manifest.chunks():
                         repository.chunk(chunk.blob)
         except DamagedError:
@@ -325,8 +326,8 @@ class Races(RuleBasedStateMachine):
         found = {summary.root.object_name, *(piece.object_name for piece in root.archive.pieces)}
         found.update(ref.object_name for ref in root.large_objects.lists)
         found.update(piece.object_name for item in self.truth.large_objects(root) for piece in item.pieces)
-        for ref, manifest in self.truth.tables(table.manifest for table in root.tables):
-            found.add(ref.object_name)
+        for entry, manifest in self.truth.tables(root.tables):
+            found.add(entry.manifest.object_name)
             for chunk in manifest.chunks():
                 self.truth.chunk(chunk.blob)
                 found.add(chunk.blob.object_name)

@@ -36,20 +36,13 @@ from holdfast.repository.seal import ObjectType
 from holdfast.storage import Buffer, ObjectInfo, Storage
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.collect import apply_collection, plan_collection
+from holdfast.workflows.holding import add_hold, list_holds, release_hold
 from holdfast.workflows.listing import list_snapshots
 from holdfast.workflows.parent import load_parent
-from holdfast.workflows.removal import (
-    add_hold,
-    bury,
-    held,
-    list_holds,
-    release_hold,
-    removed,
-    undelete,
-)
+from holdfast.workflows.removal import bury, held, removed, undelete
 from holdfast.workflows.verify import verify
 from repositories import make_repository
-from snapshots import begin, blobs_of, commit, now, take
+from snapshots import begin, blobs_of, commit, leave, now, take
 
 RULES = CollectionRules(share=1.0)
 GRACE = RULES.grace
@@ -111,7 +104,7 @@ def test_a_removed_snapshot_goes_with_all_that_only_it_needs(repository: Reposit
 
 def _chunks(repository: Repository, summary: SnapshotSummary) -> Iterator[ChunkRef]:
     root = repository.root(summary)
-    for _, manifest in repository.tables(table.manifest for table in root.tables):
+    for _, manifest in repository.tables(root.tables):
         yield from manifest.chunks()
 
 
@@ -315,10 +308,7 @@ def test_objects_of_a_running_backup_are_spared(repository: Repository) -> None:
     """What an undecided writer stored is nobody's garbage, however long it takes."""
     take(repository, {"a": [b"1\n"]})
     with begin(repository) as run:
-        writer = run.data_writer()
-        rows = b"7\n"
-        writer.add(ObjectType.CHUNK, rows, identity=repository.sealer.identify(ObjectType.CHUNK, rows))
-        writer.finish()
+        leave(run, b"7\n")
         report = collect_twice(repository)
         assert report.plan.spared.objects == 1
         assert report.plan.unknown == ()
@@ -328,9 +318,7 @@ def test_objects_of_a_running_backup_are_spared(repository: Repository) -> None:
 def _die(repository: Repository, *, finished: bool, rows: bytes = b"7\n") -> SnapshotId:
     """A run that stored a chunk and died long ago: killed on another host, or ended by itself."""
     with begin(repository) as run:
-        writer = run.data_writer()
-        writer.add(ObjectType.CHUNK, rows, identity=repository.sealer.identify(ObjectType.CHUNK, rows))
-        writer.finish()
+        leave(run, rows)
         if finished:
             run.give_up()
         else:
@@ -362,9 +350,7 @@ def test_leftovers_of_dead_runs_are_reclaimed(repository: Repository, finished: 
 def test_a_sleeping_writer_that_was_fenced_cannot_commit(repository: Repository) -> None:
     """It was silent for longer than anybody waits; after its leftovers are gone it wakes up, and is told."""
     with begin(repository) as run:
-        writer = run.data_writer()
-        writer.add(ObjectType.CHUNK, b"7\n", identity=repository.sealer.identify(ObjectType.CHUNK, b"7\n"))
-        writer.finish()
+        leave(run, b"7\n")
         elsewhere = replace(run.record, host=replace(run.record.host, boot="another boot"))
         repository.writers.beat(elsewhere, now=now())
         for days in (2, 4, 5, 13):
@@ -397,9 +383,7 @@ def test_a_run_given_up_is_not_adopted(repository: Repository) -> None:
     dead = _die(repository, finished=True)
     with begin(repository) as first:
         first.adopt(find_predecessors(repository, "shop", now=now()).crashed)
-        writer = first.data_writer()
-        writer.add(ObjectType.CHUNK, b"8\n", identity=repository.sealer.identify(ObjectType.CHUNK, b"8\n"))
-        writer.finish()
+        leave(first, b"8\n")
         first.give_up()
     repository.graves.bury(dead, at=now(), by="collection", reason="aborted")
     with begin(repository) as second:

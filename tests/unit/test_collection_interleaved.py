@@ -21,11 +21,12 @@ from holdfast.repository.seal import ObjectType
 from holdfast.storage import Buffer, ObjectInfo
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.collect import apply_collection
+from holdfast.workflows.holding import add_hold
 from holdfast.workflows.listing import list_snapshots
-from holdfast.workflows.removal import add_hold, bury, held, undelete
+from holdfast.workflows.removal import bury, held, undelete
 from holdfast.workflows.verify import verify
 from repositories import make_repository
-from snapshots import begin, blobs_of, commit, now, take
+from snapshots import begin, blobs_of, commit, leave, now, take
 
 RULES = CollectionRules(share=1.0)
 
@@ -103,9 +104,7 @@ def make_scene() -> Scene:
     pinned = take(repository, {"a": [b"1\n"], "b": [b"3\n"]}, on=removed)
     standing = take(repository, {"a": [b"1\n"], "b": [b"4\n"]}, on=pinned, source="other")
     with begin(repository, source="third") as dead:
-        writer = dead.data_writer()
-        writer.add(ObjectType.CHUNK, b"7\n", identity=repository.sealer.identify(ObjectType.CHUNK, b"7\n"))
-        writer.finish()
+        leave(dead, b"7\n")
         dead.give_up()
     run = begin(repository)
     assert run.still_stands(pinned.snapshot)

@@ -94,7 +94,7 @@ def rows_of(repository: Repository, snapshot: SnapshotId) -> dict[str, list[byte
     """Every chunk of every table, and the definitions and large objects."""
     root = repository.root(repository.summary(snapshot))
     found = {
-        entry.name.name: [repository.chunk(chunk.blob) for chunk in repository.table(entry.manifest).chunks()]
+        entry.name.name: [repository.chunk(chunk.blob) for chunk in repository.table(entry).chunks()]
         for entry in root.tables
     }
     found["definitions"] = [repository.archive(root)]
@@ -105,7 +105,7 @@ def rows_of(repository: Repository, snapshot: SnapshotId) -> dict[str, list[byte
 
 
 def tables_of(repository: Repository, summary: SnapshotSummary) -> list[TableManifest]:
-    return [repository.table(entry.manifest) for entry in repository.root(summary).tables]
+    return [repository.table(entry) for entry in repository.root(summary).tables]
 
 
 def copies_in(repository: Repository) -> list[SnapshotSummary]:
@@ -230,7 +230,7 @@ def test_what_the_destination_lost_is_sent_again(near: Repository, far: Reposito
     first = take(near, {"same": [RANDOM], "other": [BIG]})
     (before,) = send(near, far).copies
     assert before.copy is not None
-    (chunk,) = far.table(far.root(far.summary(before.copy)).tables[0].manifest).chunks()
+    (chunk,) = far.table(far.root(far.summary(before.copy)).tables[0]).chunks()
     name = chunk.blob.object_name
     data = far.storage.get(name)
     if fault == "missing":
@@ -271,7 +271,7 @@ def test_a_damaged_source_is_never_copied_as_good(near: Repository, far: Reposit
     """An altered object of the source ends its copy with its name, nothing is committed; others go on."""
     take(near, {"a": [b"1\n"]})
     bad = take(near, {"a": [RANDOM]})
-    (chunk,) = near.table(near.root(bad).tables[0].manifest).chunks()
+    (chunk,) = near.table(near.root(bad).tables[0]).chunks()
     data = bytearray(near.storage.get(chunk.blob.object_name))
     data[-1] ^= 1
     near.storage.replace(chunk.blob.object_name, bytes(data))
@@ -293,7 +293,7 @@ def test_a_vanished_source_object_is_named_and_nothing_is_committed(
 ) -> None:
     """As if a collector had swept under the copy."""
     taken = take(near, {"a": [RANDOM]})
-    (chunk,) = near.table(near.root(taken).tables[0].manifest).chunks()
+    (chunk,) = near.table(near.root(taken).tables[0]).chunks()
     near.storage.delete(chunk.blob.object_name)
     (result,) = send(near, far).copies
     assert isinstance(result.error, DamagedError)
@@ -741,7 +741,7 @@ def test_a_snapshot_can_be_sealed_anew_within_its_repository(near: Repository) -
     assert replica.chunks_reused == 0
     assert rows_of(near, replica.summary.snapshot) == rows_of(near, taken.snapshot)
     mine = set(names(near, layout.data_prefix(replica.summary.snapshot)))
-    theirs = near.table(near.root(replica.summary).tables[0].manifest).chunks()
+    theirs = near.table(near.root(replica.summary).tables[0]).chunks()
     assert {chunk.blob.object_name for chunk in theirs} <= mine
     require_whole(near)
 

@@ -14,9 +14,10 @@ from holdfast.repository.keys.secrets import Secrets
 from holdfast.repository.registers.verifications import Verification, record_verification
 from holdfast.repository.repo import Repository, open_repository
 from holdfast.storage.memory import MemoryStorage
+from holdfast.workflows.holding import add_hold, list_holds, release_hold
 from holdfast.workflows.listing import list_snapshots, show
 from holdfast.workflows.prune import judge_sources
-from holdfast.workflows.removal import add_hold, list_holds, release_hold, undelete
+from holdfast.workflows.removal import undelete
 from holdfast.workflows.replicate import ReplicateOptions
 from holdfast.workflows.reseal import reseal
 from holdfast.workflows.rotation import compromised

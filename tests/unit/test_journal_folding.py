@@ -78,7 +78,7 @@ def told(journal: Journal) -> list[tuple[int, str]]:
 
 def findings(repository: Repository) -> list[Problem]:
     problems: list[Problem] = []
-    check_history(repository, problems.append)
+    check_history(repository, problems.append, clock=now)
     return problems
 
 

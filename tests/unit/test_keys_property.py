@@ -164,7 +164,7 @@ class World:
             repository = open_repository(self.storage, self.secrets[name][0])
             for summary in self.taken:
                 root = repository.root(repository.summary(summary.snapshot))
-                for _, table in repository.tables(entry.manifest for entry in root.tables):
+                for _, table in repository.tables(root.tables):
                     assert [repository.chunk(chunk.blob) for chunk in table.chunks()] == [b"1\tann\n"]
         for name in set(NAMES) - self.opening - self.left:
             with pytest.raises((LockedOutError, DamagedError)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import zlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -11,14 +13,17 @@ from holdfast.domain.errors import DamagedError, UsageError
 from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import SnapshotSummary
 from holdfast.repository import layout
+from holdfast.repository.checking.register_check import check_registers
 from holdfast.repository.collecting.rules import CollectionRules
 from holdfast.repository.keys.secrets import Secrets
 from holdfast.repository.registers.verifications import read_verification
 from holdfast.repository.repo import Repository, open_repository
 from holdfast.storage.memory import MemoryStorage
+from holdfast.storage.wrap import Through
 from holdfast.workflows.collect import apply_collection
+from holdfast.workflows.holding import add_hold, release_hold
 from holdfast.workflows.listing import list_snapshots
-from holdfast.workflows.removal import add_hold, bury, release_hold, undelete
+from holdfast.workflows.removal import bury, undelete
 from holdfast.workflows.rotation import rotate
 from holdfast.workflows.verify import verify
 from repositories import PASSPHRASE, make_repository
@@ -92,6 +97,27 @@ def test_every_damaged_register_is_named_at_level_0(
             assert name in {finding.object_name for finding in report.findings}, name
             repository.storage.replace(name, before)
     assert verify(repository, None, level=3).findings == ()
+
+
+class Distant(Through):
+    """Answers each get after a while, some sooner than others."""
+
+    def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
+        time.sleep(zlib.crc32(name.encode()) % 4 / 1000)
+        return super().get(name, offset=offset, length=length)
+
+
+def test_findings_come_in_the_order_of_the_listing(repository: Repository) -> None:
+    """However long each register takes to read over a network, two checks of the same damage say the same."""
+    newest = max(repository.outcomes.names())
+    for _ in range(20):
+        add_hold(repository, [newest], by="us", why="case", until=None, clock=now)
+    expected = [name for prefix in REGISTERS for name in names(repository, prefix)]
+    assert len(expected) > 20
+    for name in expected:
+        rubbish(repository, name)
+    distant = open_repository(Distant(repository.storage), OURS)
+    assert [problem.error.object_name for problem in check_registers(distant)] == expected
 
 
 @pytest.mark.parametrize("prefix", REGISTERS)

@@ -19,12 +19,11 @@ from holdfast.repository.registers.writers import is_dead, is_surely_gone, this_
 from holdfast.repository.repo import open_repository
 from holdfast.repository.runs.predecessors import find_predecessors
 from holdfast.repository.runs.reuse import find_left_blobs, list_sizes
-from holdfast.repository.seal import ObjectType
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.listing import list_snapshots, resolve
 from holdfast.workflows.verify import verify
 from repositories import PASSPHRASE, make_repository
-from snapshots import begin, commit, now, take
+from snapshots import begin, commit, leave, now, take
 
 
 def test_what_was_committed_is_read_back_after_opening_again() -> None:
@@ -33,9 +32,7 @@ def test_what_was_committed_is_read_back_after_opening_again() -> None:
     summary = take(make_repository(storage), {"users": [b"1\tann\n", b"2\tbob\n"], "empty": []})
     repository = open_repository(storage, Secrets(passphrase=PASSPHRASE))
     root = repository.root(repository.summary(summary.snapshot))
-    tables = {
-        manifest.name.name: manifest for _, manifest in repository.tables(t.manifest for t in root.tables)
-    }
+    tables = {manifest.name.name: manifest for _, manifest in repository.tables(root.tables)}
     rows = b"".join(repository.chunk(chunk.blob) for chunk in tables["users"].chunks())
     assert rows == b"1\tann\n2\tbob\n"
     assert list(tables["empty"].chunks()) == []
@@ -63,9 +60,7 @@ def test_an_uncommitted_run_is_no_snapshot() -> None:
     """Chunks and manifests alone make no snapshot: without an outcome, nothing is listed."""
     repository = make_repository(MemoryStorage())
     with begin(repository) as run:
-        writer = run.data_writer()
-        writer.add(ObjectType.CHUNK, b"1\n", identity=repository.sealer.identify(ObjectType.CHUNK, b"1\n"))
-        writer.finish()
+        leave(run, b"1\n")
     assert list_snapshots(repository).snapshots == ()
 
 
@@ -92,10 +87,7 @@ def test_a_dead_run_is_adopted_by_the_next_one_of_its_source_only() -> None:
     """Chunks of a run that ended without outcome are found again by the same source, and by no other."""
     repository = make_repository(MemoryStorage())
     with begin(repository) as dead:
-        writer = dead.data_writer()
-        identity = repository.sealer.identify(ObjectType.CHUNK, b"7\n")
-        writer.add(ObjectType.CHUNK, b"7\n", identity=identity)
-        writer.finish()
+        (identity,) = leave(dead, b"7\n")
         dead.give_up()
     assert find_predecessors(repository, "other", now=now()).crashed == ()
     predecessors = find_predecessors(repository, "shop", now=now())
@@ -113,10 +105,7 @@ def test_a_left_chunk_that_was_altered_is_not_adopted() -> None:
     storage = MemoryStorage()
     repository = make_repository(storage)
     with begin(repository) as dead:
-        writer = dead.data_writer()
-        identity = repository.sealer.identify(ObjectType.CHUNK, b"7\n")
-        writer.add(ObjectType.CHUNK, b"7\n", identity=identity)
-        writer.finish()
+        (identity,) = leave(dead, b"7\n")
         dead.give_up()
     (name,) = [info.name for info in storage.list(layout.DATA)]
     data = bytearray(storage.get(name))
@@ -200,10 +189,7 @@ def test_only_runs_that_were_announced_are_adopted() -> None:
     earlier = []
     for number in range(40):
         with begin(repository) as dead:
-            rows = b"%d\n" % number
-            writer = dead.data_writer()
-            writer.add(ObjectType.CHUNK, rows, identity=repository.sealer.identify(ObjectType.CHUNK, rows))
-            writer.finish()
+            leave(dead, b"%d\n" % number)
         repository.outcomes.abort(dead.snapshot, at=now(), reason="test")
         repository.writers.retire(dead.record, now=now())
         earlier.append(dead.snapshot)

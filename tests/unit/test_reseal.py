@@ -15,8 +15,9 @@ from holdfast.repository.keys.secrets import Secrets
 from holdfast.repository.repo import Repository, open_repository
 from holdfast.repository.runs.predecessors import undecided_writers
 from holdfast.storage.memory import MemoryStorage
+from holdfast.workflows.holding import add_hold, list_holds
 from holdfast.workflows.listing import resolve, resolve_removed
-from holdfast.workflows.removal import add_hold, bury, list_holds
+from holdfast.workflows.removal import bury
 from holdfast.workflows.replicate import ReplicateOptions, replicate
 from holdfast.workflows.reseal import reseal
 from holdfast.workflows.rotation import compromised

@@ -66,7 +66,7 @@ def is_readable(repository: Repository, summary: SnapshotSummary) -> bool:
     root = repository.root(repository.summary(summary.snapshot))
     rows = [
         repository.chunk(chunk.blob)
-        for _, manifest in repository.tables(table.manifest for table in root.tables)
+        for _, manifest in repository.tables(root.tables)
         for chunk in manifest.chunks()
     ]
     return sorted(rows) == sorted(ROWS["users"])

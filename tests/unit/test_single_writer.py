@@ -23,7 +23,8 @@ from holdfast.repository.repo import Repository, open_repository
 from holdfast.storage import Buffer
 from holdfast.storage.memory import MemoryStorage
 from holdfast.workflows.collect import apply_collection
-from holdfast.workflows.removal import add_hold, bury, list_holds, release_hold, undelete
+from holdfast.workflows.holding import add_hold, list_holds, release_hold
+from holdfast.workflows.removal import bury, undelete
 from holdfast.workflows.replicate import ReplicateOptions
 from holdfast.workflows.reseal import reseal
 from holdfast.workflows.rotation import compromised

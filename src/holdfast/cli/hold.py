@@ -1,4 +1,4 @@
-"""`holdfast hold add | release | list`: legal holds, which no policy overrides."""
+"""`holdfast hold add | put-back | release | list`: legal holds, which no policy overrides."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ holds = typer.Typer(help="Keep snapshots whatever any policy says.", rich_markup
 
 def register(app: typer.Typer) -> None:
     holds.command("add")(add)
+    holds.command("put-back")(put_back)
     holds.command("release")(release)
     holds.command("list")(list_)
     app.add_typer(holds, name="hold")
@@ -73,13 +74,51 @@ def add(
     end = _end(until)
     place = invocation.settings.pick_repository(repo)
 
+    from holdfast.workflows.holding import add_hold
     from holdfast.workflows.listing import resolve
-    from holdfast.workflows.removal import add_hold
 
     with opened(invocation, place, identity_file) as repository:
         chosen = [resolve(repository, wanted, source=source) for wanted in snapshots]
         hold = add_hold(repository, chosen, by=who, why=why, until=end, clock=now_utc)
     invocation.show_as(lambda: _document(hold, now_utc()), lambda: _placed(hold))
+    return EXIT_FINE
+
+
+def put_back(
+    context: typer.Context,
+    *,
+    wanted: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="HOLD",
+            help="Ids, or unambiguous beginnings, as `verify` names them. Left out: all that are missing.",
+            show_default=False,
+        ),
+    ] = None,
+    by: By = None,
+    repo: Repo = None,
+    identity_file: IdentityFile = None,
+    json: Json = False,
+) -> int:
+    """Place holds again whose objects were deleted.
+
+    They are as they were: the journal knows them. A snapshot of theirs that was removed since comes back, unless
+    it was deleted already (exit code 5).
+    """
+    del json
+    invocation = current(context)
+    who = _said(by or operator(), "--by")
+    place = invocation.settings.pick_repository(repo)
+
+    from holdfast.workflows.holding import put_back_holds
+
+    with opened(invocation, place, identity_file) as repository:
+        found = put_back_holds(repository, wanted or (), by=who, clock=now_utc)
+    now = now_utc()
+    invocation.show_as(
+        lambda: {"holds": [_document(hold, now) for hold in found]},
+        lambda: _listed(found, now, otherwise="no hold is missing"),
+    )
     return EXIT_FINE
 
 
@@ -104,7 +143,7 @@ def release(
     why, who = _said(reason, "--reason"), _said(by or operator(), "--by")
     place = invocation.settings.pick_repository(repo)
 
-    from holdfast.workflows.removal import release_hold
+    from holdfast.workflows.holding import release_hold
 
     with opened(invocation, place, identity_file) as repository:
         ended = release_hold(repository, hold, by=who, why=why, clock=now_utc)
@@ -120,7 +159,7 @@ def list_(
     invocation = current(context)
     place = invocation.settings.pick_repository(repo)
 
-    from holdfast.workflows.removal import list_holds
+    from holdfast.workflows.holding import list_holds
 
     with opened(invocation, place, identity_file) as repository:
         found = list_holds(repository)
@@ -178,11 +217,11 @@ def _ended(hold: Hold) -> Iterator[RenderableType]:
     )
 
 
-def _listed(found: Sequence[Hold], now: datetime) -> Iterator[RenderableType]:
+def _listed(found: Sequence[Hold], now: datetime, *, otherwise: str = "no holds") -> Iterator[RenderableType]:
     from rich.text import Text
 
     if not found:
-        yield Text("no holds")
+        yield Text(otherwise)
     for hold in found:
         state = "stands" if hold.stands(now) else "ended"
         yield Text(f"hold {hold.hold} {state}", style="bold" if hold.stands(now) else "")

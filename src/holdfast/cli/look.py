@@ -229,7 +229,7 @@ def verify(
     """Check that the repository holds what was written.
 
     Exit code 4 on any finding; each names the object, the snapshots and the tables it touches. Exit code 3 if keys
-    were rotated meanwhile, so that some of it could not be opened.
+    were rotated meanwhile, so that some of it could not be opened, or if the check could not be recorded.
 
     \b
     Examples:
@@ -260,7 +260,7 @@ def verify(
     invocation.show(report, **(chosen[0].document() if at else {}))
     if report.findings:
         return EXIT_DAMAGED
-    return EXIT_PARTIAL if report.unseen else EXIT_FINE
+    return EXIT_PARTIAL if report.unseen or report.unrecorded else EXIT_FINE
 
 
 def _accepting(

@@ -21,6 +21,7 @@ from holdfast.cli.exposures import exposure_text
 from holdfast.cli.words import counted, duration, moment, number, printable, size
 from holdfast.domain.coverage import CoverageEntry, CoverageStatus
 from holdfast.domain.manifest import SnapshotState
+from holdfast.domain.tables import QualifiedName
 from holdfast.workflows.keys import InitReport, KeysReport
 from holdfast.workflows.listing import ShowReport
 from holdfast.workflows.reports import (
@@ -70,9 +71,7 @@ def _backup(report: BackupReport) -> Parts:
         yield Text(f"PARTIAL: snapshot {report.snapshot} lacks {counted(len(failed), 'thing')}", style=_LOUD)
     else:
         yield Text(f"snapshot {report.snapshot} committed", style=_GOOD)
-    if report.refuted:
-        tables = printable(", ".join(map(str, report.refuted)))
-        yield Text(f"DAMAGED: earlier snapshots may hold old rows of {tables}: see below", style=_LOUD)
+    yield from _refuted(report.refuted)
     rate = size(report.bytes / report.seconds) if report.seconds > 0 else "-"
     chunks = f"{counted(report.chunks_stored, 'new chunk')}, {number(report.chunks_reused)} reused"
     facts = [
@@ -198,6 +197,9 @@ def _verify(report: VerifyReport) -> Parts:
         yield Text(f"no findings: {scope}", style=_GOOD)
         if report.level < 3:
             yield Text(f"level {report.level} {_LEVEL_LIMITS[report.level]}; --level 3 reads every byte")
+    if report.unrecorded:
+        yield Text("NOT RECORDED: list and retention know nothing of this check, run it again", style=_LOUD)
+        yield Text(f"  {printable(report.unrecorded)}")
     for finding in (*report.findings, *report.unseen):
         yield from _finding(finding)
     for word, findings in (("accepted", report.accepted), ("only a hint", report.hints)):
@@ -223,6 +225,7 @@ def _restore(report: RestoreReport) -> Parts:
         yield Text(f"PARTIAL: snapshot {report.snapshot} restored, but not all of it", style=_LOUD)
     else:
         yield Text(f"snapshot {report.snapshot} restored", style=_GOOD)
+    yield from _refuted(report.refuted)
     facts = [
         ("into", printable(report.target)),
         ("holds", f"{counted(report.tables, 'table')}, {counted(report.rows, 'row')}, {size(report.bytes)}"),
@@ -371,6 +374,12 @@ def _named(entry: CoverageEntry) -> str:
 def _remedy(remedy: str) -> Iterator[Text]:
     for line in remedy.splitlines():
         yield Text(f"          {printable(line)}")
+
+
+def _refuted(tables: Sequence[QualifiedName]) -> Iterator[Text]:
+    if tables:
+        names = printable(", ".join(map(str, tables)))
+        yield Text(f"DAMAGED: earlier snapshots may hold old rows of {names}: see below", style=_LOUD)
 
 
 def _warnings(warnings: Sequence[str]) -> Iterator[Text]:

@@ -10,7 +10,7 @@ from holdfast.cli.choosing import choose, wanted
 from holdfast.cli.invocation import ask, current
 from holdfast.cli.options import At, IdentityFile, Jobs, Json, LatestOf, MaxRate, Quiet, Repo, SnapshotOrAt
 from holdfast.cli.words import moment
-from holdfast.domain.errors import EXIT_FINE, EXIT_PARTIAL, RefusedError, UsageError
+from holdfast.domain.errors import EXIT_DAMAGED, EXIT_FINE, EXIT_PARTIAL, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from holdfast.domain.manifest import SnapshotSummary
@@ -102,6 +102,8 @@ def restore(
     Tables with a tier come back first, with their indexes and constraints. Every chunk is checked before its rows
     are sent; damage stops the restore and names the object.
 
+    Exit code 4 if the safety snapshot of --replace shows that earlier ones hold old rows: the restore is done.
+
     \b
     Examples:
       holdfast restore latest --to postgresql://postgres@localhost/shop_copy --create
@@ -152,6 +154,8 @@ def restore(
                 interrupted=interrupted,
             )
     invocation.show(report, **chosen.document())
+    if report.refuted:
+        return EXIT_DAMAGED
     return EXIT_PARTIAL if report.left_out else EXIT_FINE
 
 

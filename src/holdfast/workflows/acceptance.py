@@ -17,14 +17,15 @@ from holdfast.domain.errors import ObjectMissingError, RefusedError, UsageError
 from holdfast.domain.ids import SnapshotId
 from holdfast.repository import layout
 from holdfast.repository.checking.history import (
+    History,
     Telling,
-    Told,
     gone_records,
     gone_snapshots,
     is_decided,
     walk_chain,
 )
 from holdfast.repository.collecting.plans import Plans
+from holdfast.repository.registers.chronicle import Chronicle
 from holdfast.repository.registers.journal import Walked
 from holdfast.repository.registers.losses import LOSS_ACCEPTED, Loss, Losses, digest_of
 from holdfast.repository.repo import Repository
@@ -60,7 +61,7 @@ def accept_losses(
     whole or was accepted before, and `RefusedError` for a snapshot that may be lost by this and was not named.
     """
     with alone(repository, clock=clock):
-        told = Told(decided=set(repository.outcomes.names()), losses=Losses(repository.storage))
+        told = History.begin(repository)
         tell = Telling(repository, lambda _: None)
         walk_chain(repository, told, tell)
         if told.unseen:
@@ -81,17 +82,15 @@ def accept_losses(
             "by": by,
             "reason": reason,
         }
-        repository.journal.append(LOSS_ACCEPTED, facts, at=clock(), hint=told.last)
+        repository.journal.append(LOSS_ACCEPTED, facts, at=clock(), hint=told.chronicle.last)
     return Acceptance(losses=losses, snapshots=tuple(sorted(snapshots | set(lost))), records=tuple(records))
 
 
-def _chosen(told: Told, positions: Sequence[Positions]) -> Iterable[Walked]:
-    damaged = {step.position: step for step in told.damaged}
+def _chosen(told: History, positions: Sequence[Positions]) -> Iterable[Walked]:
+    damaged, end = {step.position: step for step in told.chronicle.damaged}, told.chronicle.last
     for position in sorted({item for first, last in positions for item in range(first, last + 1)}):
-        if position > told.last or position < 1:
-            raise UsageError(
-                f"there is no journal entry {position}", hint=f"entries go from 1 to {told.last}"
-            )
+        if position > end or position < 1:
+            raise UsageError(f"there is no journal entry {position}", hint=f"entries go from 1 to {end}")
         if position not in damaged or position in told.accepted:
             was = "was accepted as lost before" if position in told.accepted else "is whole"
             raise UsageError(
@@ -114,17 +113,17 @@ def _group(repository: Repository, steps: Iterable[Walked]) -> Iterable[Loss]:
     return found
 
 
-def _without_outcome(repository: Repository, told: Told, tell: Telling) -> set[SnapshotId]:
+def _without_outcome(repository: Repository, told: History, tell: Telling) -> set[SnapshotId]:
     """Whom the journal, or the newest plan, knows as committed or about to be, and who has no outcome."""
     gone = set(gone_snapshots(repository, told, tell))
     plans = Plans(repository.storage, repository.sealer).every()
     if not plans:
         return gone
     planned = {item for item in plans[-1].snapshots - told.decided if not is_decided(repository, item)}
+    since = Chronicle(losses=Losses(repository.storage))
     for step in repository.journal.walk(after=plans[-1].journal_position) if planned else ():
-        if step.entry is not None and step.entry.kind in ("collected", LOSS_ACCEPTED):
-            planned.difference_update(map(str, step.entry.facts.get("snapshots", ())))
-    return gone | planned
+        since.hear(step)
+    return gone | (planned - since.gone)
 
 
 def _roots_without_outcome(repository: Repository) -> set[SnapshotId]:

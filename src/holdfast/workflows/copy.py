@@ -27,6 +27,7 @@ from holdfast.repository.registers.outcomes import Committed
 from holdfast.repository.registers.verifications import Verification, record_verification
 from holdfast.repository.registers.writers import Purpose
 from holdfast.repository.repo import Repository
+from holdfast.repository.runs.company import alone
 from holdfast.repository.runs.copies import Holdings, find_base, origin_of
 from holdfast.repository.runs.pins import reading
 from holdfast.workflows.copy_plan import CopySelection, Order, plan_copies
@@ -217,16 +218,17 @@ class _Copying:
         ids = {"from": str(self._source.config.repository_id), "to": str(destination.config.repository_id)}
         facts = {**ids, "copies": pairs}
         try:
-            hint = _position_of(destination, done[-1][1].summary)
-            for level in sorted({replica.level for _, replica in done}):
-                passed = tuple(replica.summary.snapshot for _, replica in done if replica.level == level)
-                record = make_snapshot_id(at, os.urandom(RANDOM_BYTES))
-                checked = Verification(record=record, level=level, at=at, passed=passed, failed=())
-                record_verification(destination, checked, journal_hint=hint)
-            destination.journal.append("copied", facts, at=at, hint=hint)
-            self._source.journal.append(
-                "copied", facts, at=at, hint=_position_of(self._source, done[-1][0].summary)
-            )
+            with alone(destination, clock=self._clock):
+                hint = _position_of(destination, done[-1][1].summary)
+                for level in sorted({replica.level for _, replica in done}):
+                    passed = tuple(replica.summary.snapshot for _, replica in done if replica.level == level)
+                    record = make_snapshot_id(at, os.urandom(RANDOM_BYTES))
+                    checked = Verification(record=record, level=level, at=at, passed=passed, failed=())
+                    record_verification(destination, checked, journal_hint=hint)
+                destination.journal.append("copied", facts, at=at, hint=hint)
+            with alone(self._source, clock=self._clock):
+                hint = _position_of(self._source, done[-1][0].summary)
+                self._source.journal.append("copied", facts, at=at, hint=hint)
         except HoldfastError as error:
             self.warnings.append(f"the copies are committed, but not all of it is recorded: {error.message}")
 

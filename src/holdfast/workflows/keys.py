@@ -1,6 +1,7 @@
 """Repositories and what opens them: make one, and list, add and remove key slots.
 
-Invariant: every change of slots stands in the journal, and no removal leaves an epoch that nothing opens.
+Invariant: every change of slots stands in the journal, and no removal leaves an epoch that nothing opens. Whatever
+changes slots raises `SteppedAsideError` where the storage cannot have two writers and another one lives.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from holdfast.repository.keys.keyring import KeyObject, Keyring, add_passphrase_
 from holdfast.repository.keys.kit import KIT_LABEL, make_kit
 from holdfast.repository.keys.slots import KDF, Argon2, parse_slot_name
 from holdfast.repository.repo import Repository, create_repository
+from holdfast.repository.runs.company import alone, running_from
 from holdfast.storage import Storage
 from holdfast.storage.probe import Abilities
 from holdfast.workflows.key_slots import KeyEpoch, KeySlot, epochs_of, kit_warnings, slots_of
@@ -94,28 +96,33 @@ def add_passphrase(
     kdf: Argon2 = KDF,
 ) -> KeysReport:
     """Another passphrase. `slot` None: a fresh name."""
-    name = slot or f"passphrase-{randomness.token_hex(2)}"
-    _require_unused(repository, name)
-    made = add_passphrase_slot(repository.keyring, passphrase, slot=name, label=label, now=now, kdf=kdf)
-    return report_of(repository, added=_store(repository, made, now))
+
+    def make(name: str) -> KeyObject:
+        return add_passphrase_slot(repository.keyring, passphrase, slot=name, label=label, now=now, kdf=kdf)
+
+    with alone(repository, clock=running_from(now)):
+        return report_of(repository, added=_add(repository, slot or _fresh_name("passphrase"), make, now))
 
 
 def add_recipient(
     repository: Repository, recipient: str, *, slot: str | None, label: str, now: datetime
 ) -> KeysReport:
     """Another age or SSH recipient. `slot` None: a fresh name."""
-    name = slot or f"age-{randomness.token_hex(2)}"
-    _require_unused(repository, name)
-    made = add_recipient_slot(repository.keyring, recipient, slot=name, label=label, now=now)
-    return report_of(repository, added=_store(repository, made, now))
+
+    def make(name: str) -> KeyObject:
+        return add_recipient_slot(repository.keyring, recipient, slot=name, label=label, now=now)
+
+    with alone(repository, clock=running_from(now)):
+        return report_of(repository, added=_add(repository, slot or _fresh_name("age"), make, now))
 
 
 def add_kit(repository: Repository, *, now: datetime, deliver: Callable[[str], None]) -> KeysReport:
     """Another recovery kit. Its text is delivered before its slot is stored: a slot whose kit got lost opens
     nothing and only looks like safety."""
-    kit = make_kit(repository.keyring, storage_address=repository.address, now=now)
-    deliver(kit.text)
-    return report_of(repository, added=_store(repository, kit.slot_object, now), kit=kit.text)
+    with alone(repository, clock=running_from(now)):
+        kit = make_kit(repository.keyring, storage_address=repository.address, now=now)
+        deliver(kit.text)
+        return report_of(repository, added=_store(repository, kit.slot_object, now), kit=kit.text)
 
 
 def rotate_slot(
@@ -133,12 +140,17 @@ def rotate_slot(
     The new slot has a name of its own (names of objects are never used twice) and the old one's label.
     """
     label = _named(slots_of(repository), slot)[0].label
-    if recipient is not None:
-        added = add_recipient(repository, recipient, slot=name, label=label, now=now).added
-    else:
+
+    def make(name: str) -> KeyObject:
+        if recipient is not None:
+            return add_recipient_slot(repository.keyring, recipient, slot=name, label=label, now=now)
         assert passphrase is not None
-        added = add_passphrase(repository, passphrase, slot=name, label=label, now=now, kdf=kdf).added
-    return replace(remove_key(repository, slot, now=now), added=added)
+        return add_passphrase_slot(repository.keyring, passphrase, slot=name, label=label, now=now, kdf=kdf)
+
+    fresh = name or _fresh_name("passphrase" if recipient is None else "age")
+    with alone(repository, clock=running_from(now)):
+        added = _add(repository, fresh, make, now)
+        return replace(remove_slot(repository, slot, now=now), added=added)
 
 
 def remove_key(repository: Repository, slot: str, *, now: datetime) -> KeysReport:
@@ -147,6 +159,12 @@ def remove_key(repository: Repository, slot: str, *, now: datetime) -> KeysRepor
     Raises `UsageError` if there is none of this name, `RefusedError` if an epoch would be left without a sound
     slot. Who copied the slot and knows its secret still opens what was sealed until now.
     """
+    with alone(repository, clock=running_from(now)):
+        return remove_slot(repository, slot, now=now)
+
+
+def remove_slot(repository: Repository, slot: str, *, now: datetime) -> KeysReport:
+    """As `remove_key`, for who has announced that it writes here."""
     removed: list[str] = []
     found = slots_of(repository)
     chosen = _named(found, slot)
@@ -203,6 +221,18 @@ def _named(slots: Sequence[KeySlot], name: str) -> list[KeySlot]:
     return chosen
 
 
+def _add(
+    repository: Repository, name: str, make: Callable[[str], KeyObject], now: datetime
+) -> tuple[str, ...]:
+    if any(item.name == name for item in slots_of(repository)):
+        raise RefusedError(f"a key slot is named {name!r} already", hint="choose another name with --name")
+    return _store(repository, make(name), now)
+
+
+def _fresh_name(kind: str) -> str:
+    return f"{kind}-{randomness.token_hex(2)}"
+
+
 def _store(repository: Repository, made: KeyObject, now: datetime) -> tuple[str, ...]:
     try:
         repository.storage.create(made.name, made.data)
@@ -219,11 +249,6 @@ def _store(repository: Repository, made: KeyObject, now: datetime) -> tuple[str,
             hint=f"run holdfast key remove {made.name.rpartition('/')[2]}, then add it again",
         )
     return (made.name,)
-
-
-def _require_unused(repository: Repository, slot: str) -> None:
-    if any(item.name == slot for item in slots_of(repository)):
-        raise RefusedError(f"a key slot is named {slot!r} already", hint="choose another name with --name")
 
 
 def _objects(repository: Repository, *, markers: bool = False) -> list[str]:

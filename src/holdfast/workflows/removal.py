@@ -1,21 +1,20 @@
-"""Removing snapshots, bringing them back, and legal holds: what people and policies decide, before anything is
-deleted. A removal is a tombstone; the collection acts on it after its grace time.
+"""Removing snapshots and bringing them back: what people and policies decide, before anything is deleted. A
+removal is a tombstone; the collection acts on it after its grace time.
 
 Whatever writes here raises `SteppedAsideError` where the storage cannot have two writers and another one lives."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from holdfast.domain.errors import DamagedError, ObjectMissingError, RefusedError, UsageError
-from holdfast.domain.ids import RANDOM_BYTES, SnapshotId, make_snapshot_id
+from holdfast.domain.ids import SnapshotId
 from holdfast.domain.manifest import SnapshotSummary
 from holdfast.repository.abreast import abreast
 from holdfast.repository.registers.graves import Ending, Fate, Tombstone
-from holdfast.repository.registers.holds import Hold, Release
+from holdfast.repository.registers.holds import Hold
 from holdfast.repository.registers.outcomes import Committed
 from holdfast.repository.repo import Repository
 from holdfast.repository.runs.company import alone
@@ -56,7 +55,7 @@ def _bury(
                 f"snapshot {snapshot} is under the hold {hold.hold} of {hold.by}: {hold.why}",
                 hint=f"leave it, or end the hold with holdfast hold release {hold.hold}",
             )
-    for _ in abreast(lambda item: _require_committed(repository, item), reasons, threads=BURIERS):
+    for _ in abreast(lambda item: require_committed(repository, item), reasons, threads=BURIERS):
         pass
     if reasons:
         repository.journal.append("buried", {"snapshots": sorted(reasons), "by": by}, at=at)
@@ -77,7 +76,7 @@ def _yield_to_holds(repository: Repository, buried: Sequence[Tombstone], *, cloc
     kept = [tombstone for tombstone in buried if tombstone.snapshot in late]
     for item in kept:
         ending = f"hold {late[item.snapshot][0].hold}"
-        _call_off(repository, item.snapshot, item.round, Ending.HELD, by=ending, at=at)
+        call_off(repository, item.snapshot, item.round, Ending.HELD, by=ending, at=at)
     for item in kept:
         hold = late[item.snapshot][0]
         others = len(buried) - len(kept)
@@ -95,9 +94,9 @@ def undelete(repository: Repository, snapshots: Sequence[SnapshotId], *, by: str
         for snapshot in snapshots:
             standing = repository.graves.standing(snapshot)
             if standing is None:
-                _require_committed(repository, snapshot)
+                require_committed(repository, snapshot)
                 raise UsageError(f"snapshot {snapshot} was not removed", hint="run holdfast list to see it")
-            _call_off(repository, snapshot, standing[0], Ending.UNDELETED, by=by, at=clock())
+            call_off(repository, snapshot, standing[0], Ending.UNDELETED, by=by, at=clock())
             repository.journal.append("undeleted", {"snapshots": [snapshot], "by": by}, at=clock())
 
 
@@ -121,96 +120,6 @@ def removed(repository: Repository) -> tuple[RemovedSnapshot, ...]:
     return tuple(found)
 
 
-def add_hold(
-    repository: Repository,
-    snapshots: Sequence[SnapshotId],
-    *,
-    by: str,
-    why: str,
-    until: datetime | None,
-    clock: Clock,
-) -> Hold:
-    """Keep these snapshots whatever any policy says; one that was removed comes back.
-
-    Raises `RefusedError` if one was swept; the hold stands for the others then, and the message says so.
-    """
-    at = clock()
-    if not snapshots:
-        raise UsageError("a hold needs a snapshot", hint="name those to hold")
-    if until is not None and until <= at:
-        raise UsageError(
-            f"a hold until {until:%Y-%m-%d %H:%M} UTC would never stand", hint="give a later time"
-        )
-    hold = Hold(
-        hold=make_snapshot_id(at, os.urandom(RANDOM_BYTES)),
-        snapshots=tuple(dict.fromkeys(snapshots)),
-        at=at,
-        by=by,
-        why=why,
-        until=until,
-    )
-    with alone(repository, clock=clock):
-        _place(repository, hold)
-    return hold
-
-
-def _place(repository: Repository, hold: Hold) -> None:
-    for snapshot in hold.snapshots:
-        _require_committed(repository, snapshot)
-    facts = {
-        "hold": hold.hold,
-        "snapshots": list(hold.snapshots),
-        "by": hold.by,
-        "why": hold.why,
-        "until": None if hold.until is None else hold.until.isoformat(),
-    }
-    repository.journal.append("hold placed", facts, at=hold.at)
-    # The hold first, then the tombstones: a collection looks at them the other way round.
-    repository.holds.place(hold)
-    lost = []
-    for snapshot in hold.snapshots:
-        try:
-            standing = repository.graves.standing(snapshot)
-            if standing is not None:
-                _call_off(repository, snapshot, standing[0], Ending.HELD, by=f"hold {hold.hold}", at=hold.at)
-            else:
-                _require_committed(repository, snapshot)
-        except (RefusedError, UsageError):
-            lost.append(snapshot)
-    if lost:
-        raise RefusedError(
-            f"snapshot {', '.join(lost)} was swept before hold {hold.hold} could keep it"
-            + (", which stands for the others" if len(lost) < len(hold.snapshots) else ""),
-            hint="look for a copy in another repository",
-        )
-
-
-def release_hold(repository: Repository, hold: str, *, by: str, why: str, clock: Clock) -> Hold:
-    """End a hold, named by its id or a unique prefix. Its record stays, and the journal says who ended it."""
-    with alone(repository, clock=clock):
-        return _release(repository, hold, by=by, why=why, clock=clock)
-
-
-def _release(repository: Repository, hold: str, *, by: str, why: str, clock: Clock) -> Hold:
-    matches = [item for item in repository.holds.every() if item.hold.startswith(hold.lower())]
-    if len(matches) != 1:
-        raise UsageError(
-            f"{hold!r} names {len(matches)} holds" if matches else f"no hold is named {hold!r}",
-            hint="run holdfast hold list to see their names",
-        )
-    found = matches[0]
-    if found.released is not None:
-        return found
-    at = clock()
-    repository.journal.append("hold released", {"hold": found.hold, "by": by, "why": why}, at=at)
-    return repository.holds.release(found, Release(at=at, by=by, why=why))
-
-
-def list_holds(repository: Repository) -> tuple[Hold, ...]:
-    """All holds, also those that have ended, oldest first."""
-    return tuple(repository.holds.every())
-
-
 def held(repository: Repository, now: datetime) -> dict[SnapshotId, tuple[Hold, ...]]:
     """Which holds stand, by the snapshots that they name."""
     found: dict[SnapshotId, tuple[Hold, ...]] = {}
@@ -221,7 +130,7 @@ def held(repository: Repository, now: datetime) -> dict[SnapshotId, tuple[Hold, 
     return found
 
 
-def _call_off(
+def call_off(
     repository: Repository, snapshot: SnapshotId, round_number: int, ending: Ending, *, by: str, at: datetime
 ) -> None:
     """End a burial in favour of the snapshot, or raise `RefusedError` if it was swept.
@@ -239,7 +148,7 @@ def _call_off(
     )
 
 
-def _require_committed(repository: Repository, snapshot: SnapshotId) -> None:
+def require_committed(repository: Repository, snapshot: SnapshotId) -> None:
     if not _is_committed(repository, snapshot):
         raise UsageError(
             f"there is no snapshot {snapshot} here", hint="run holdfast list to see those that there are"

@@ -105,7 +105,9 @@ class VerifyReport:
     level 3, sealed bytes below).
 
     `unseen` came after the check began, sealed with newer keys, and was not looked at. `accepted` are damaged
-    journal entries whose loss an operator has accepted; `hints` are damaged, and nothing rests on them."""
+    journal entries whose loss an operator has accepted; `hints` are damaged, and nothing rests on them.
+
+    `unrecorded`: why the repository does not remember this check; None if it does."""
 
     level: int
     snapshots: tuple[SnapshotId, ...]
@@ -116,6 +118,7 @@ class VerifyReport:
     unseen: tuple[Finding, ...] = ()
     accepted: tuple[Finding, ...] = ()
     hints: tuple[Finding, ...] = ()
+    unrecorded: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +132,8 @@ class TierTime:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreReport:
     """What came back. `left_out` names what the snapshot holds and the target did not get, with what to do
-    about it: a restore with any is partial."""
+    about it: a restore with any is partial. `refuted` and `suspects`: what the safety snapshot found, as in
+    `BackupReport`; the restore itself does not rest on it."""
 
     snapshot: SnapshotId
     target: str
@@ -141,6 +145,8 @@ class RestoreReport:
     warnings: tuple[str, ...]
     left_out: tuple[str, ...]
     safety_snapshot: SnapshotId | None
+    refuted: tuple[QualifiedName, ...] = ()
+    suspects: tuple[SnapshotId, ...] = ()
 
 
 class CheckStatus(enum.StrEnum):

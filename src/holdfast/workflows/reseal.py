@@ -28,7 +28,8 @@ from holdfast.repository.repo import Repository
 from holdfast.repository.runs.copies import Base, origin_of
 from holdfast.repository.runs.predecessors import undecided_writers
 from holdfast.repository.seal import HEADER_BYTES, read_header
-from holdfast.workflows.removal import add_hold, bury, list_holds
+from holdfast.workflows.holding import add_hold, list_holds
+from holdfast.workflows.removal import bury
 from holdfast.workflows.replicate import ReplicateOptions, replicate
 
 REASON = "sealed anew after a compromise, as {copy}"

@@ -40,7 +40,7 @@ from holdfast.repository.runs.reuse import is_present, list_sizes
 from holdfast.repository.seal import ObjectType
 from holdfast.workflows.backup import BackupOptions, BackupSource, backup, now_utc
 from holdfast.workflows.listing import SAFETY_PREFIX
-from holdfast.workflows.reports import RestoreReport, TierTime
+from holdfast.workflows.reports import BackupReport, RestoreReport, TierTime
 
 DEFAULT_JOBS = 2
 
@@ -142,9 +142,11 @@ def _restore(
         rows=rebuilt.rows,
         bytes=rebuilt.bytes,
         tiers=tuple(TierTime(tier=item.tier, seconds=item.seconds) for item in rebuilt.tiers),
-        warnings=rebuilt.warnings,
+        warnings=(*_suspicions(safety, snapshot), *rebuilt.warnings),
         left_out=rebuilt.left_out,
-        safety_snapshot=safety,
+        safety_snapshot=safety.snapshot if safety else None,
+        refuted=safety.refuted if safety else (),
+        suspects=safety.suspects if safety else (),
     )
 
 
@@ -157,8 +159,9 @@ def _make_room(
     listener: Listener,
     stop: threading.Event,
     clock: Callable[[], datetime],
-) -> SnapshotId | None:
-    """See to it that the target is there and may be written; returns the safety snapshot, if one was taken."""
+) -> BackupReport | None:
+    """See to it that the target is there and may be written; returns how the safety snapshot was taken, if one
+    was."""
     safety = None
     if options.replace is not None:
         safety = _replace(repository, target, address, options, listener, stop, clock)
@@ -183,7 +186,7 @@ def _replace(
     listener: Listener,
     stop: threading.Event,
     clock: Callable[[], datetime],
-) -> SnapshotId | None:
+) -> BackupReport | None:
     if options.replace != address.database:
         raise RefusedError(
             f"--replace names {options.replace}, but the target database is {address.database}",
@@ -198,7 +201,7 @@ def _replace(
         listener(Noticed(message=text))
     elif options.safety_snapshot:
         listener(PhaseBegan(phase=f"taking a safety snapshot of {address.database}"))
-        report = backup(
+        safety = backup(
             BackupSource(name=f"{SAFETY_PREFIX}{address.database}", address=address),
             repository,
             options=BackupOptions(tags=("safety",), jobs=options.jobs, tool_folder=options.tool_folder),
@@ -206,19 +209,33 @@ def _replace(
             interrupted=stop,
             clock=clock,
         )
-        for warning in report.warnings:
-            listener(Noticed(message=f"safety snapshot: {warning}"))
-        missing = [entry for entry in report.coverage if entry.status == "failed"]
+        for warning in _warnings_of(safety):
+            listener(Noticed(message=warning))
+        missing = [entry for entry in safety.coverage if entry.status == "failed"]
         if missing:
             raise RefusedError(
-                f"the safety snapshot {report.snapshot} of {address.database} lacks {len(missing)} things, "
+                f"the safety snapshot {safety.snapshot} of {address.database} lacks {len(missing)} things, "
                 f"{missing[0].kind} {missing[0].name} among them",
                 hint="connect as a role that may read everything, or give --no-safety-snapshot",
             )
-        safety = report.snapshot
-        listener(Noticed(message=f"safety snapshot {safety} holds what gets replaced"))
+        listener(Noticed(message=f"safety snapshot {safety.snapshot} holds what gets replaced"))
     target.drop()
     return safety
+
+
+def _warnings_of(safety: BackupReport) -> tuple[str, ...]:
+    return tuple(f"safety snapshot: {warning}" for warning in safety.warnings)
+
+
+def _suspicions(safety: BackupReport | None, restored: SnapshotId) -> tuple[str, ...]:
+    """What the safety snapshot warned of, and whether that touches what was restored."""
+    if safety is None:
+        return ()
+    if restored not in safety.suspects:
+        return _warnings_of(safety)
+    tables = ", ".join(map(str, safety.refuted))
+    text = f"snapshot {restored}, which was restored, is one of those that may hold old rows of {tables}"
+    return (*_warnings_of(safety), text)
 
 
 class _Snapshot:
@@ -238,8 +255,8 @@ class _Snapshot:
     @classmethod
     def read(cls, repository: Repository, snapshot: SnapshotId) -> _Snapshot:
         root = repository.root(repository.summary(snapshot))
-        by_ref = dict(repository.tables(entry.manifest for entry in root.tables))
-        tables = {entry.name: (entry, by_ref[entry.manifest]) for entry in root.tables}
+        by_oid = {entry.oid: manifest for entry, manifest in repository.tables(root.tables)}
+        tables = {entry.name: (entry, by_oid[entry.oid]) for entry in root.tables}
         return cls(repository, root, tables)
 
     def require_objects(self, *, large_objects: bool) -> None:

@@ -1,7 +1,8 @@
 """New keys: a new epoch for new objects, and what is due when somebody else may have the old ones.
 
 Invariant: whoever opened the repository before still opens it, unless left out by name; and what the old keys
-still open is said, not guessed.
+still open is said, not guessed. Both raise `SteppedAsideError` where the storage cannot have two writers and
+another one lives.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from holdfast.repository.keys.epochs import EpochReason
 from holdfast.repository.keys.rotation import LeftOut, Succession, begin_epoch, plan_succession
 from holdfast.repository.keys.secrets import Secrets
 from holdfast.repository.repo import Repository
+from holdfast.repository.runs.company import alone, running_from
 from holdfast.workflows.key_slots import kit_warnings, slots_of
-from holdfast.workflows.keys import KeysReport, remove_key, report_of
+from holdfast.workflows.keys import KeysReport, remove_slot, report_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +52,12 @@ def rotate(
     `secrets` are all that are at hand, `keep` names of recipients that the operator answers for. Raises
     `RefusedError` for slots that cannot be carried over, unless `drop`: they then open older snapshots only.
     """
-    _require_known(repository, keep)
-    plan = plan_succession(repository, secrets, keep=keep)
-    if plan.left_out and not drop:
-        raise _cannot_carry_over(plan)
-    return _begin(repository, plan, secrets, EpochReason.ROTATION, now)
+    with alone(repository, clock=running_from(now)):
+        _require_known(repository, keep)
+        plan = plan_succession(repository, secrets, keep=keep)
+        if plan.left_out and not drop:
+            raise _cannot_carry_over(plan)
+        return _begin(repository, plan, secrets, EpochReason.ROTATION, now)
 
 
 def compromised(
@@ -72,18 +75,19 @@ def compromised(
     are carried over only if their identity is at hand, or by name in `keep`. The report measures what the old keys
     still open. May be run again after a crash.
     """
-    _require_known(repository, [*lost, *keep])
     both = sorted(set(lost) & set(keep))
     if both:
         raise UsageError(f"key slot {both[0]!r} cannot be both lost and kept", hint="leave one of them out")
-    plan = plan_succession(repository, secrets, keep=keep, without=lost, distrust=True)
-    if plan.left_out and not drop:
-        raise _cannot_carry_over(plan)
-    rotated = _begin(repository, plan, secrets, EpochReason.COMPROMISE, now)
-    removed: list[str] = []
-    for slot in lost:
-        if any(item.name == slot for item in slots_of(rotated.repository)):
-            removed += remove_key(rotated.repository, slot, now=now).removed
+    with alone(repository, clock=running_from(now)):
+        _require_known(repository, [*lost, *keep])
+        plan = plan_succession(repository, secrets, keep=keep, without=lost, distrust=True)
+        if plan.left_out and not drop:
+            raise _cannot_carry_over(plan)
+        rotated = _begin(repository, plan, secrets, EpochReason.COMPROMISE, now)
+        removed: list[str] = []
+        for slot in lost:
+            if any(item.name == slot for item in slots_of(rotated.repository)):
+                removed += remove_slot(rotated.repository, slot, now=now).removed
     before = rotated.report.keys
     keys = report_of(rotated.repository, added=before.added, removed=tuple(removed), warnings=before.warnings)
     keys = replace(keys, exposures=measure_exposure(rotated.repository))

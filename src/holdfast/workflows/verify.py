@@ -1,6 +1,7 @@
 """Verify: does the repository still hold what was written? Levels 0 to 3, every finding named, all recorded.
 
-Invariant: a snapshot passes only if all that its level looks at was looked at, and nothing was found."""
+Invariant: a snapshot passes only if all that its level looks at was looked at, and nothing was found. What could
+not be recorded is reported all the same, and says so."""
 
 from __future__ import annotations
 
@@ -25,8 +26,9 @@ from holdfast.repository.checking.check import (
 )
 from holdfast.repository.checking.history import check_history
 from holdfast.repository.registers.outcomes import Committed
-from holdfast.repository.registers.verifications import Verification, record_verification
+from holdfast.repository.registers.verifications import Verification
 from holdfast.repository.repo import Repository
+from holdfast.workflows.recording import RECORD_WAIT_SECONDS, record_check
 from holdfast.workflows.reports import Finding, VerifyReport
 
 HIGHEST_LEVEL = 3
@@ -47,16 +49,19 @@ def verify(
     listener: Listener = ignore,
     interrupted: threading.Event | None = None,
     clock: Callable[[], datetime] = now_utc,
+    record_wait_seconds: float = RECORD_WAIT_SECONDS,
 ) -> VerifyReport:
     """Check these snapshots, or all when None. The history (level 0) is checked whole in any case.
 
-    Never raises for damage: that is what the findings are for. The result is recorded in the repository.
+    Never raises for damage: that is what the findings are for. The result is recorded in the repository; where
+    only one may write, once nobody else does, or not at all after so many seconds.
     """
     if not 0 <= level <= HIGHEST_LEVEL:
         raise UsageError(f"there is no level {level}", hint=f"choose 0 to {HIGHEST_LEVEL}")
     began = time.monotonic()
-    checking = _Checking(repository, listener, interrupted or threading.Event())
-    committed = checking.history()
+    stop = interrupted or threading.Event()
+    checking = _Checking(repository, listener, stop)
+    committed = checking.history(clock)
     wanted = sorted(committed) if snapshots is None else list(snapshots)
     checking.require(wanted, committed)
     objects, size = checking.objects([committed[item] for item in wanted if item in committed], level, jobs)
@@ -64,7 +69,7 @@ def verify(
     touched = {snapshot for finding in findings for snapshot in finding.snapshots}
     unknown = {snapshot for finding in unseen for snapshot in finding.snapshots}
     at = clock()
-    record_verification(
+    unrecorded = record_check(
         repository,
         Verification(
             record=make_snapshot_id(at, os.urandom(RANDOM_BYTES)),
@@ -74,6 +79,10 @@ def verify(
             failed=tuple(item for item in wanted if item in touched),
         ),
         journal_hint=checking.journal_hint,
+        clock=clock,
+        listener=listener,
+        interrupted=stop,
+        wait_seconds=record_wait_seconds,
     )
     return VerifyReport(
         level=level,
@@ -85,6 +94,7 @@ def verify(
         unseen=unseen,
         accepted=checking.findings(Severity.ACCEPTED),
         hints=checking.findings(Severity.HINT),
+        unrecorded=unrecorded,
     )
 
 
@@ -111,9 +121,9 @@ class _Checking:
             )
         self._problems[key] = problem
 
-    def history(self) -> dict[SnapshotId, Committed]:
+    def history(self, clock: Callable[[], datetime]) -> dict[SnapshotId, Committed]:
         self._listener(PhaseBegan(phase="checking the history"))
-        return check_history(self._repository, self.report)
+        return check_history(self._repository, self.report, clock=clock)
 
     def require(self, wanted: Sequence[SnapshotId], committed: dict[SnapshotId, Committed]) -> None:
         """A snapshot that was asked for by name and is not there is a finding, unless something names it."""

@@ -3,7 +3,7 @@
 The rules (docs/FORMAT.md, "Journal"): entries are contiguous from 1 and chained; every committed outcome stands
 in the journal at the position it names; every entry `committing` has an outcome, unless its writer is still
 undecided or an entry `collected` names its snapshot; every record of a check is there, unless it was collected;
-every key slot that the journal knows is there, and whole.
+every key slot that the journal knows is there, and whole; every legal hold that it knows is there, or has ended.
 
 The journal is walked once and not kept: what this needs of it grows with the snapshots that stand, not with age.
 """
@@ -12,17 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from holdfast.domain.errors import DamagedError, ObjectMissingError
-from holdfast.domain.ids import SnapshotId, parse_snapshot_id
+from holdfast.domain.ids import SnapshotId
 from holdfast.repository import layout
 from holdfast.repository.checking.check import Problem, Severity
 from holdfast.repository.checking.register_check import check_registers, find_buried
 from holdfast.repository.checking.slot_check import check_slots
 from holdfast.repository.config import digest_of
 from holdfast.repository.keys.epochs import marker_name
-from holdfast.repository.registers.journal import Entry, Walked
-from holdfast.repository.registers.losses import LOSS_ACCEPTED, Losses
+from holdfast.repository.registers.chronicle import Chronicle
+from holdfast.repository.registers.holds import Hold, taken_away
+from holdfast.repository.registers.journal import Walked
+from holdfast.repository.registers.losses import Losses
 from holdfast.repository.registers.outcomes import Committed
 from holdfast.repository.registers.verifications import read_verification
 from holdfast.repository.repo import Repository
@@ -32,61 +35,48 @@ Report = Callable[[Problem], None]
 
 
 @dataclass(slots=True)
-class Told:
-    """What the journal says, as far as something else must agree with it.
+class History:
+    """The journal as this check read it, and what became of what it speaks of.
 
-    `commits` are the entries `committing` (position, identity of the root) of decided snapshots; `open` are those
-    of all others, until an entry says that they were collected; `collected` are decided ones that are to go.
-    `damaged` could not be read; `accepted` are positions of those whose loss was accepted, `unseen` of those that
-    newer keys sealed: what they said, nobody here knows.
+    `decided`: who had an outcome before it was read; `vanished`: those of them whose outcome went since then.
+    `accepted` are positions of damaged entries whose loss was accepted, `unseen` of those that newer keys sealed:
+    what they said, nobody here knows.
     """
 
-    decided: set[SnapshotId]
-    losses: Losses
-    commits: dict[SnapshotId, set[tuple[int, str]]] = field(default_factory=dict)
-    open: dict[SnapshotId, int] = field(default_factory=dict)
-    collected: set[SnapshotId] = field(default_factory=set)
-    records: set[str] = field(default_factory=set)
-    slots: set[str] = field(default_factory=set)
-    removed_slots: set[str] = field(default_factory=set)
-    damaged: list[Walked] = field(default_factory=list)
+    chronicle: Chronicle
+    decided: frozenset[SnapshotId]
+    vanished: set[SnapshotId] = field(default_factory=set)
     accepted: set[int] = field(default_factory=set)
     unseen: set[int] = field(default_factory=set)
-    last: int = 0
 
-    def hear(self, entry: Entry) -> None:
-        facts = entry.facts
-        self.losses.hear(entry)
-        self.slots.update(facts.get("slots", ()))
-        self.slots.difference_update(facts.get("removed_slots", ()))
-        self.removed_slots.difference_update(facts.get("slots", ()))
-        self.removed_slots.update(facts.get("removed_slots", ()))
-        if entry.kind == "committing":
-            snapshot = parse_snapshot_id(str(facts["snapshot"]))
-            if snapshot in self.decided:
-                self.commits.setdefault(snapshot, set()).add((entry.position, str(facts.get("root"))))
-            else:
-                self.open[snapshot] = entry.position
-        elif entry.kind == "verified":
-            self.records.add(str(facts.get("record", "")))
-        elif entry.kind in ("collected", LOSS_ACCEPTED):
-            for item in facts.get("snapshots", ()):
-                self.open.pop(SnapshotId(str(item)), None)
-                if item in self.decided:
-                    self.collected.add(SnapshotId(str(item)))
-            self.records.difference_update(map(str, facts.get("records", ())))
+    @classmethod
+    def begin(cls, repository: Repository) -> History:
+        """Nothing is read yet."""
+        decided = frozenset(repository.outcomes.names())
+        return cls(chronicle=Chronicle(losses=Losses(repository.storage), remembers=decided), decided=decided)
+
+    def read_on(self, repository: Repository) -> None:
+        """Hear what came meanwhile: collections announce there what they are about to remove, and so do those who
+        release holds."""
+        for step in repository.journal.walk(after=self.chronicle.last):
+            self.chronicle.hear(step)
+            if step.damage is not None and newer_epoch(repository, step.damage) is not None:
+                self.unseen.add(step.position)
 
 
-def check_history(repository: Repository, report: Report) -> dict[SnapshotId, Committed]:
+def check_history(
+    repository: Repository, report: Report, *, clock: Callable[[], datetime]
+) -> dict[SnapshotId, Committed]:
     """Report every contradiction; return the committed snapshots, without removed ones, that could be read.
 
     Runs beside backups, collections and rotations: what they do meanwhile is looked at again before it is called a
     contradiction, and what newer keys than this process has sealed is called unseen.
     """
     tell = Telling(repository, report)
-    told = Told(decided=set(repository.outcomes.names()), losses=Losses(repository.storage))
+    told = History.begin(repository)
     walk_chain(repository, told, tell)
-    for slot in check_slots(repository, told=told.slots, removed=told.removed_slots):
+    chronicle = told.chronicle
+    for slot in check_slots(repository, told=chronicle.slots, removed=chronicle.removed_slots):
         tell.contradiction(told, slot.object_name, slot.problem)
     committed = _check_outcomes(repository, told, tell)
     for item in check_registers(repository):
@@ -95,6 +85,9 @@ def check_history(repository: Repository, report: Report) -> dict[SnapshotId, Co
         tell.contradiction(told, layout.outcome(snapshot), _missing(layout.outcome(snapshot)), snapshot)
     for record in gone_records(repository, told, tell):
         tell.contradiction(told, layout.verification(record), _missing(layout.verification(record)))
+    for hold in gone_holds(repository, told, now=clock()):
+        error = taken_away(hold)
+        tell.contradiction(told, error.object_name, f"{error.message}; {error.hint}")
     return committed
 
 
@@ -133,7 +126,7 @@ class Telling:
             )
             self.problem(error.object_name, text, *snapshots, severity=Severity.UNSEEN)
 
-    def contradiction(self, told: Told, name: str, text: str, *snapshots: SnapshotId) -> None:
+    def contradiction(self, told: History, name: str, text: str, *snapshots: SnapshotId) -> None:
         """Something that does not agree with the journal, unless an entry that was not seen explains it."""
         if told.unseen:
             text += ", as far as could be seen: newer keys have sealed entries of the journal meanwhile"
@@ -153,64 +146,69 @@ def newer_epoch(repository: Repository, error: DamagedError) -> int | None:
     return cause.epoch
 
 
-def walk_chain(repository: Repository, told: Told, tell: Telling) -> None:
+def walk_chain(repository: Repository, told: History, tell: Telling) -> None:
     """Hear every entry, and tell of those that are damaged, or do not continue the one before."""
+    chronicle = told.chronicle
     previous: str | None = digest_of(repository.config.encode())
-    for item in repository.journal.walk():
-        told.last = item.position
-        if item.entry is None or item.identity is None:
-            told.damaged.append(item)
+    for step in repository.journal.walk():
+        chronicle.hear(step)
+        if step.entry is None or step.identity is None:
             previous = None
             continue
-        if previous is not None and item.entry.previous != previous:
-            name = item.name if item.name.startswith(layout.JOURNAL) else f"{item.name} ({item.position})"
+        if previous is not None and step.entry.previous != previous:
             tell.problem(
-                item.name,
-                f"object {name} does not continue the entry before it: the history was changed",
+                step.name,
+                f"object {_place(step)} does not continue the entry before it: the history was changed",
             )
-        told.hear(item.entry)
-        previous = item.identity.hex()
-    for item in told.damaged:  # the acceptance of a loss comes later than the loss
-        error = item.damage or DamagedError(f"object {item.name} is damaged", object_name=item.name)
+        previous = step.identity.hex()
+    for step in chronicle.damaged:  # the acceptance of a loss comes later than the loss
+        error = step.damage or DamagedError(f"object {step.name} is damaged", object_name=step.name)
         if newer_epoch(repository, error) is not None:
-            told.unseen.add(item.position)
+            told.unseen.add(step.position)
             tell.error(error)
-        elif (why := told.losses.accepting(item)) is not None:
-            told.accepted.add(item.position)
-            tell.problem(item.name, f"{error.message}; {why}", severity=Severity.ACCEPTED)
+        elif (why := chronicle.losses.accepting(step)) is not None:
+            told.accepted.add(step.position)
+            tell.problem(step.name, f"{error.message}; {why}", severity=Severity.ACCEPTED)
         else:
             tell.error(error)
 
 
-def gone_snapshots(repository: Repository, told: Told, tell: Telling) -> list[SnapshotId]:
+def _place(step: Walked) -> str:
+    return step.name if step.name.startswith(layout.JOURNAL) else f"{step.name} ({step.position})"
+
+
+def gone_snapshots(repository: Repository, told: History, tell: Telling) -> list[SnapshotId]:
     """Snapshots that the journal speaks of and that have neither an outcome nor a writer."""
     # In this order: a run announces itself before its entry, and its record goes only after its outcome is there.
     undecided = _check_writers(repository, tell)
-    ends = {item for item in told.open if item not in undecided and not is_decided(repository, item)}
-    return sorted(ends & _collected_meanwhile(repository, told).open.keys()) if ends else []
+    announced = told.chronicle.announced
+    ends = {
+        item
+        for item in {*announced, *told.vanished} - (told.decided - told.vanished)
+        if item not in undecided and not is_decided(repository, item)
+    }
+    if ends:
+        told.read_on(repository)
+    return sorted((ends & {*announced, *told.vanished}) - told.chronicle.gone)
 
 
-def gone_records(repository: Repository, told: Told, tell: Telling) -> list[str]:
+def gone_records(repository: Repository, told: History, tell: Telling) -> list[str]:
     """Records of checks that the journal speaks of and that are not there."""
     records = _check_records(repository, told, tell)
-    return sorted(records & _collected_meanwhile(repository, told).records) if records else []
+    if records:
+        told.read_on(repository)
+    return sorted(records & told.chronicle.records)
 
 
-def _collected_meanwhile(repository: Repository, told: Told) -> Told:
-    """What the journal says since it was walked: collections announce there what they are about to remove."""
-    since = Told(
-        decided=set(),
-        losses=told.losses,
-        open=dict(told.open),
-        records=set(told.records),
-        last=told.last,
-    )
-    for item in repository.journal.walk(after=told.last):
-        if item.entry is not None:
-            since.hear(item.entry)
-        elif item.damage is not None and newer_epoch(repository, item.damage) is not None:
-            told.unseen.add(item.position)
-    return since
+def gone_holds(repository: Repository, told: History, *, now: datetime) -> list[Hold]:
+    """Legal holds that stand by the journal and are not there."""
+    holds = told.chronicle.holds
+    missing = [
+        hold for hold in holds.values() if hold.stands(now) and not repository.holds.is_placed(hold.hold)
+    ]
+    if missing:
+        told.read_on(repository)
+    return [hold for hold in missing if hold.hold in holds]
 
 
 def is_decided(repository: Repository, snapshot: SnapshotId) -> bool:
@@ -221,7 +219,7 @@ def is_decided(repository: Repository, snapshot: SnapshotId) -> bool:
     return True
 
 
-def _check_outcomes(repository: Repository, told: Told, tell: Telling) -> dict[SnapshotId, Committed]:
+def _check_outcomes(repository: Repository, told: History, tell: Telling) -> dict[SnapshotId, Committed]:
     committed: dict[SnapshotId, Committed] = {}
     # Removed ones may be swept just now, and lack objects; nobody restores them before an undelete.
     buried = find_buried(repository)
@@ -231,16 +229,19 @@ def _check_outcomes(repository: Repository, told: Told, tell: Telling) -> dict[S
         except DamagedError as error:
             if not isinstance(error.__cause__, ObjectMissingError):
                 tell.error(error, snapshot, consequence=": every table of the snapshot is out of reach")
-            elif snapshot not in told.collected:
-                told.open[snapshot] = 0
+            elif snapshot not in told.chronicle.gone:
+                told.vanished.add(snapshot)
             continue
         if not isinstance(outcome, Committed):
             continue
         if snapshot not in buried:
             committed[snapshot] = outcome
-        expected = (outcome.journal_position, outcome.summary.root.identity.hex())
-        if expected not in told.commits.get(snapshot, ()) and expected[0] not in told.accepted:
-            missing = layout.journal(outcome.journal_position)
+        position, root = outcome.journal_position, outcome.summary.root.identity.hex()
+        announced = told.chronicle.announced.get(snapshot, ())
+        if position not in told.accepted and not any(
+            (item.position, item.root) == (position, root) for item in announced
+        ):
+            missing = layout.journal(position)
             tell.contradiction(
                 told, missing, f"object {missing} should speak of snapshot {snapshot} and does not", snapshot
             )
@@ -260,10 +261,11 @@ def _check_writers(repository: Repository, tell: Telling) -> set[SnapshotId]:
     return undecided
 
 
-def _check_records(repository: Repository, told: Told, tell: Telling) -> set[str]:
+def _check_records(repository: Repository, told: History, tell: Telling) -> set[str]:
     """Records of checks: each is whole. Returns those that the journal speaks of and that are not there."""
     names = {info.name for info in repository.storage.list(layout.VERIFICATIONS)}
-    missing = {record for record in told.records if layout.verification(record) not in names}
+    records = told.chronicle.records
+    missing = {record for record in records if layout.verification(record) not in names}
     for name in sorted(names):
         record = name.removeprefix(layout.VERIFICATIONS)
         try:
@@ -273,4 +275,4 @@ def _check_records(repository: Repository, told: Told, tell: Telling) -> set[str
                 missing.add(record)  # gone since the listing
             else:
                 tell.error(error)
-    return missing & told.records
+    return missing & records

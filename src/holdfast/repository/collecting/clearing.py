@@ -20,6 +20,7 @@ from holdfast.repository.abreast import abreast
 from holdfast.repository.collecting.rules import CollectionRules
 from holdfast.repository.collecting.survey import Survey
 from holdfast.repository.collecting.sweep import DELETERS, Later
+from holdfast.repository.registers.holds import Hold
 from holdfast.repository.registers.outcomes import Aborted, Committed
 from holdfast.repository.registers.verifications import latest_verdicts
 from holdfast.repository.registers.writers import is_surely_gone, this_host
@@ -48,8 +49,10 @@ def clear_registers(
     gone = [item.snapshot for item in clearances if item.outcome]
     records = _superseded(repository, survey, gone, rules)
     named = [snapshot for snapshot in gone if snapshot in survey.outcomes]
-    if named or records:
-        facts = {"snapshots": named, "records": records}
+    forgotten = _ended_holds(survey, gone)
+    if named or records or forgotten:
+        holds = [hold.hold for hold in forgotten]
+        facts = {"snapshots": named, "records": records, "holds": holds}
         repository.journal.append("collected", facts, at=at, hint=survey.journal_position)
     for record in records:
         _delete(repository, layout.verification(record), later)
@@ -60,7 +63,8 @@ def clear_registers(
     cleared = list(abreast(clear, clearances, threads=DELETERS))
     _clear_strays(repository, survey, later)
     _retire_dead(repository, survey, rules, at=at)
-    _forget_holds(repository, survey, gone)
+    for hold in forgotten:
+        repository.holds.forget(hold)
     return tuple(item.snapshot for item, done in zip(clearances, cleared, strict=True) if done)
 
 
@@ -138,8 +142,9 @@ def _superseded(
     return superseded
 
 
-def _forget_holds(repository: Repository, survey: Survey, gone: Iterable[SnapshotId]) -> None:
+def _ended_holds(survey: Survey, gone: Iterable[SnapshotId]) -> list[Hold]:
+    """Holds that stand no more, of snapshots that are gone."""
     standing = set(survey.outcomes) - set(gone)
-    for hold in survey.holds:
-        if not hold.stands(survey.at) and standing.isdisjoint(hold.snapshots):
-            repository.holds.forget(hold)
+    return [
+        hold for hold in survey.holds if not hold.stands(survey.at) and standing.isdisjoint(hold.snapshots)
+    ]

@@ -182,4 +182,5 @@ def make_plan(survey: Survey, decision: Decision, *, number: int, at: datetime) 
             snapshot: survey.graves[snapshot].round for snapshot in decision.dead if snapshot in survey.graves
         },
         objects=frozenset(decision.garbage),
+        holds=tuple(hold for hold in survey.known_holds if hold.stands(survey.at)),
     )

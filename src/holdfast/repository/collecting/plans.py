@@ -1,7 +1,7 @@
 """Plans: what a collection found to be garbage, and what it knew. The next one deletes only what both name.
 
-A plan holds all committed snapshots that it saw and how far it had read the journal, so that a later collection
-notices if a listing leaves one of them out.
+A plan holds all committed snapshots that it saw, how far it had read the journal, and which legal holds stood by
+it, so that a later collection notices if a listing leaves one of them out.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from holdfast.domain.ids import SnapshotId, parse_snapshot_id
 from holdfast.repository import layout
 from holdfast.repository.encoding import moment, parse_moment
 from holdfast.repository.registers.documents import expect_name, read_document, seal_document
+from holdfast.repository.registers.holds import Hold, decode_hold, encode_hold
 from holdfast.repository.seal import ObjectType, Sealer
 from holdfast.storage import Storage
 
@@ -23,7 +24,8 @@ from holdfast.storage import Storage
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """`graves`: removed snapshots that nothing kept, with the round of their burial. `objects`: what nothing
-    but those needed. `snapshots`: all committed ones. `journal_position`: up to where the journal was read."""
+    but those needed. `snapshots`: all committed ones. `journal_position`: up to where the journal was read;
+    `holds`: legal holds that stood by it, None if the plan does not say."""
 
     number: int
     at: datetime
@@ -31,6 +33,7 @@ class Plan:
     snapshots: frozenset[SnapshotId]
     graves: Mapping[SnapshotId, int]
     objects: frozenset[str]
+    holds: tuple[Hold, ...] | None
 
 
 class Plans:
@@ -69,6 +72,7 @@ class Plans:
                 "snapshots": sorted(plan.snapshots),
                 "graves": dict(sorted(plan.graves.items())),
                 "objects": _group(plan.objects),
+                "holds": None if plan.holds is None else [encode_hold(hold) for hold in plan.holds],
             }
             sealed, _ = seal_document(self._sealer, ObjectType.PLAN, document)
             try:
@@ -115,4 +119,5 @@ def _decode(document: Any) -> Plan:
         objects=frozenset(
             f"{prefix}/{rest}" for prefix, rests in document["objects"].items() for rest in rests
         ),
+        holds=None if document.get("holds") is None else tuple(map(decode_hold, document["holds"])),
     )

@@ -25,7 +25,13 @@ from holdfast.repository import layout
 from holdfast.repository.abreast import abreast
 from holdfast.repository.collecting.plans import Plan, Plans
 from holdfast.repository.collecting.references import READERS, Opened, References, read_references
-from holdfast.repository.collecting.told import Told, read_told, require_known, told_since
+from holdfast.repository.collecting.told import (
+    Told,
+    read_told,
+    require_holds,
+    require_known,
+    told_since,
+)
 from holdfast.repository.config import KNOWN_FEATURES
 from holdfast.repository.registers.graves import Ending, Fate, Tombstone
 from holdfast.repository.registers.holds import Hold
@@ -64,8 +70,9 @@ class Survey:
     """`graves`: burials that stand; of those, `swept` are decided. `undecided`: writers without an outcome;
     `records`: those of decided ones, None where unreadable. `objects`: sizes of everything below data/ and meta/.
     `writers`: all that had a record, also those that came while the survey was made. `unknown`: names that
-    belong to no prefix. `began`: before anything was listed; `at`: when all was. `accepted`: what is lost
-    of the journal, as an operator has accepted."""
+    belong to no prefix. `holds`: every one; `known_holds`: those that the journal knows as not released. `began`:
+    before anything was listed; `at`: when all was. `accepted`: what is lost of the journal, as an operator has
+    accepted."""
 
     began: datetime
     at: datetime
@@ -79,6 +86,7 @@ class Survey:
     records: dict[SnapshotId, WriterRecord | None]
     outcomes: dict[SnapshotId, Outcome]
     holds: tuple[Hold, ...]
+    known_holds: tuple[Hold, ...]
     references: References
     objects: dict[str, int]
     writers: frozenset[SnapshotId]
@@ -118,13 +126,13 @@ def take_survey(
     writers = _read_many(lambda item: _writer(repository, item), list_by_id(repository, layout.WRITERS))
     found = _read_many(lambda item: _outcome(repository, item), list_by_id(repository, layout.OUTCOMES))
     outcomes = {snapshot: outcome for snapshot, outcome in found.items() if outcome is not None}
-    meanwhile = told_since(repository, after=told.last)
+    meanwhile = told_since(repository, after=told.last, holds=told.holds.values())
     _ask_by_name(repository, writers, outcomes, meanwhile)
     undecided, records = _split(writers, outcomes)
     fates = set(repository.graves.fates())
     require_known(repository, (told, meanwhile), {*outcomes, *undecided})
     graves, swept = _read_graves(repository, rounds, fates)
-    holds = tuple(repository.holds.every())
+    holds = require_holds(repository, meanwhile, repository.holds.every(), now=clock())
     summaries = [outcome.summary for outcome in outcomes.values() if isinstance(outcome, Committed)]
     references = read_references(
         repository,
@@ -150,6 +158,7 @@ def take_survey(
         records=records,
         outcomes=outcomes,
         holds=holds,
+        known_holds=tuple(meanwhile.holds.values()),
         references=references,
         objects=objects,
         writers=frozenset(list_by_id(repository, layout.WRITERS)) | frozenset(writers),

@@ -1,4 +1,4 @@
-"""What journal and earlier plans tell a collection: whom a listing must show, whatever it shows.
+"""What journal and earlier plans tell a collection: whom a listing must show, whatever it shows, and what is held.
 
 The journal is read to its very end by name, so it is exact where listings come late. Whoever commits has its entry
 there before its outcome; so a commit that no listing shows yet is found here.
@@ -6,15 +6,18 @@ there before its outcome; so a commit that no listing shows yet is found here.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from holdfast.domain.errors import DamagedError, RefusedError
-from holdfast.domain.ids import SnapshotId, parse_snapshot_id
+from holdfast.domain.ids import SnapshotId
 from holdfast.repository import layout
 from holdfast.repository.collecting.plans import Plan
+from holdfast.repository.registers.chronicle import Chronicle
+from holdfast.repository.registers.holds import Hold, taken_away
 from holdfast.repository.registers.journal import Walked
-from holdfast.repository.registers.losses import LOSS_ACCEPTED, Losses
+from holdfast.repository.registers.losses import Losses
 from holdfast.repository.repo import Repository
 
 
@@ -22,12 +25,14 @@ from holdfast.repository.repo import Repository
 class Told:
     """What journal and earlier plans know: who was committed, or about to be, and is not collected yet, by whose
     word, and where in the journal. `last`: the last position that was read; `collected`: who is gone by it;
-    `accepted`: what was lost of it, and who accepted that."""
+    `holds`: legal holds that were placed and not released; `accepted`: what was lost of it, and who accepted
+    that."""
 
     last: int
-    known: dict[SnapshotId, str]
-    positions: dict[SnapshotId, int]
+    known: Mapping[SnapshotId, str]
+    positions: Mapping[SnapshotId, int]
     collected: frozenset[SnapshotId]
+    holds: Mapping[str, Hold]
     accepted: tuple[str, ...] = ()
 
     def until(self, undecided: Collection[SnapshotId]) -> int:
@@ -42,46 +47,39 @@ class Told:
 def read_told(repository: Repository, plans: tuple[Plan, ...]) -> Told:
     """Read before the listings: an entry `committing` that is there by now has its writer's record, or its
     outcome, in the listings that follow."""
-    if not plans:
+    newest = plans[-1] if plans else None
+    if newest is None:
         return told_since(repository, after=0)
-    newest = plans[-1]
-    told = told_since(repository, after=newest.journal_position)
+    if newest.holds is None:  # an earlier version wrote it
+        told = told_since(repository, after=0)
+    else:
+        told = told_since(repository, after=newest.journal_position, holds=newest.holds)
     planned = {snapshot: layout.plan(newest.number) for snapshot in newest.snapshots - told.collected}
     return replace(told, known={**planned, **told.known})
 
 
-def told_since(repository: Repository, *, after: int) -> Told:
-    """The journal from there on, to its very end. `DamagedError` for an entry that cannot be read, unless its loss
-    was accepted."""
-    last = after
-    known: dict[SnapshotId, str] = {}
-    positions: dict[SnapshotId, int] = {}
-    collected: set[SnapshotId] = set()
-    damaged, losses = [], Losses(repository.storage)
+def told_since(repository: Repository, *, after: int, holds: Iterable[Hold] = ()) -> Told:
+    """The journal from there on, to its very end; `holds` are those that stand by what comes before.
+
+    `DamagedError` for an entry that cannot be read, unless its loss was accepted."""
+    chronicle = Chronicle(
+        losses=Losses(repository.storage), holds={hold.hold: hold for hold in holds}, last=after
+    )
     for step in repository.journal.walk(after=after):
-        last = step.position
-        if step.entry is None:
-            damaged.append(step)
-            continue
-        losses.hear(step.entry)
-        if step.entry.kind == "committing":
-            snapshot = parse_snapshot_id(str(step.entry.facts["snapshot"]))
-            known[snapshot], positions[snapshot] = step.name, step.position
-        elif step.entry.kind in ("collected", LOSS_ACCEPTED):
-            gone = {SnapshotId(str(item)) for item in step.entry.facts.get("snapshots", ())}
-            collected |= gone
-            known = {snapshot: name for snapshot, name in known.items() if snapshot not in gone}
+        chronicle.hear(step)
     accepted = []
-    for step in damaged:  # the acceptance of a loss comes later than the loss
-        why = losses.accepting(step)
+    for step in chronicle.damaged:  # the acceptance of a loss comes later than the loss
+        why = chronicle.losses.accepting(step)
         if why is None:
             raise _stop(step)
         accepted.append(f"journal entry {step.position} is damaged; {why}")
+    newest = {snapshot: every[-1] for snapshot, every in chronicle.announced.items()}
     return Told(
-        last=last,
-        known=known,
-        positions=positions,
-        collected=frozenset(collected),
+        last=chronicle.last,
+        known={item.snapshot: item.place for item in newest.values() if item.snapshot not in chronicle.gone},
+        positions={item.snapshot: item.position for item in newest.values()},
+        collected=frozenset(chronicle.gone),
+        holds=chronicle.holds,
         accepted=tuple(accepted),
     )
 
@@ -110,3 +108,26 @@ def require_known(repository: Repository, told: Sequence[Told], found: set[Snaps
             "nothing was deleted",
             hint="run holdfast verify --all --level 0; a listing that lies makes live objects look dead",
         )
+
+
+def require_holds(
+    repository: Repository, told: Told, listed: Iterable[Hold], *, now: datetime
+) -> tuple[Hold, ...]:
+    """All holds: those listed, and those that only the journal knows, asked for by name. `DamagedError` if one
+    that stands by the journal is gone: what it keeps may not go with it."""
+    found = {hold.hold: hold for hold in listed}
+    missing = []
+    for hold in told.holds.values():
+        if hold.hold in found or not hold.stands(now):
+            continue
+        late = repository.holds.find(hold.hold)
+        if late is None:
+            missing.append(hold)
+        else:
+            found[hold.hold] = late
+    if missing:  # released and forgotten just now?
+        standing = told_since(repository, after=told.last, holds=told.holds.values()).holds
+        for hold in missing:
+            if hold.hold in standing:
+                raise taken_away(hold)
+    return tuple(found.values())

@@ -1,7 +1,8 @@
 """Legal holds: what they name is never removed. Placed by a record, released by another; neither is replaced.
 
 A hold is placed first and only then looks for tombstones; a collection lists tombstones first and then the holds.
-Whoever comes second sees the other.
+Whoever comes second sees the other. The journal says that a hold was placed once its object is there, and that it
+is released before that object is: so what stands by the journal and has no object was taken away.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ from holdfast.repository.encoding import moment, parse_moment
 from holdfast.repository.registers.documents import expect_name, read_document, seal_document
 from holdfast.repository.seal import ObjectType, Sealer
 from holdfast.storage import Storage
+
+HOLD_PLACED = "hold placed"
+HOLD_RELEASED = "hold released"
+HOLD_PUT_BACK = "hold put back"
+_MANY = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +59,7 @@ class Holds:
         self._sealer = sealer
 
     def place(self, hold: Hold) -> None:
-        document = {
-            "hold": hold.hold,
-            "state": "placed",
-            "snapshots": list(hold.snapshots),
-            "at": moment(hold.at),
-            "by": hold.by,
-            "why": hold.why,
-            "until": None if hold.until is None else moment(hold.until),
-        }
-        self._create(layout.hold_placed(hold.hold), document)
+        self._create(layout.hold_placed(hold.hold), encode_hold(hold))
 
     def release(self, hold: Hold, release: Release) -> Hold:
         """End it; returns the hold with the release that stands, which may be an earlier one."""
@@ -93,6 +90,26 @@ class Holds:
             elif name != layout.hold_released(hold):
                 raise _no_hold(name)
 
+    def find(self, hold: str) -> Hold | None:
+        """One hold by its id, listed or not; None if it is not there."""
+        found = self._placed(hold)
+        if found is None:
+            return None
+        try:
+            return replace(found, released=self._release(hold))
+        except DamagedError as error:
+            if isinstance(error.__cause__, ObjectMissingError):
+                return found
+            raise
+
+    def is_placed(self, hold: str) -> bool:
+        """Whether its object is there, sound or not."""
+        try:
+            self._storage.stat(layout.hold_placed(hold))
+        except ObjectMissingError:
+            return False
+        return True
+
     def check(self, name: str) -> None:
         """Read one object below `holds/`; `DamagedError` if it is missing, altered, another's, or no hold's."""
         hold = _id_in(name)
@@ -112,7 +129,7 @@ class Holds:
         """None if a collection has forgotten it since the listing."""
         name = layout.hold_placed(hold)
         try:
-            found, _ = read_document(self._storage, self._sealer, ObjectType.HOLD, name, _decode_hold)
+            found, _ = read_document(self._storage, self._sealer, ObjectType.HOLD, name, decode_hold)
         except DamagedError as error:
             if isinstance(error.__cause__, ObjectMissingError):
                 return None
@@ -130,6 +147,19 @@ class Holds:
 
     def _create(self, name: str, document: dict[str, Any]) -> None:
         self._storage.create(name, seal_document(self._sealer, ObjectType.HOLD, document)[0])
+
+
+def taken_away(hold: Hold) -> DamagedError:
+    """What to say of a hold that stands by the journal and has no object."""
+    name, more = layout.hold_placed(hold.hold), len(hold.snapshots) - _MANY
+    over = ", ".join(hold.snapshots[:_MANY]) + (f" and {more} more" if more > 0 else "")
+    return DamagedError(
+        f"object {name} is missing, although the journal says that {hold.by} placed this legal hold at "
+        f"{moment(hold.at)} over snapshot {over} ({hold.why}), and not that it was released",
+        object_name=name,
+        hint=f"place it again with holdfast hold put-back {hold.hold}, or end it with holdfast hold release "
+        f"{hold.hold}",
+    )
 
 
 def _no_hold(name: str) -> DamagedError:
@@ -150,7 +180,20 @@ def _expect_state(document: Any, state: str) -> None:
         raise ValueError(f"expected a hold that is {state}, found {document['state']!r}")
 
 
-def _decode_hold(document: Any) -> Hold:
+def encode_hold(hold: Hold) -> dict[str, Any]:
+    """A hold as it was placed."""
+    return {
+        "hold": hold.hold,
+        "state": "placed",
+        "snapshots": list(hold.snapshots),
+        "at": moment(hold.at),
+        "by": hold.by,
+        "why": hold.why,
+        "until": None if hold.until is None else moment(hold.until),
+    }
+
+
+def decode_hold(document: Any) -> Hold:
     _expect_state(document, "placed")
     until = document["until"]
     return Hold(

@@ -31,6 +31,10 @@ class Loss:
     object_name: str
     digest: str
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.first <= self.last:
+            raise ValueError(f"no positions: {self.first} to {self.last}")
+
     def as_facts(self) -> dict[str, Any]:
         return {
             "first": self.first,
@@ -38,6 +42,14 @@ class Loss:
             "object": self.object_name,
             "sha256": self.digest or None,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """An operator has accepted these losses. `why`: who, when, and for what reason."""
+
+    losses: tuple[Loss, ...]
+    why: str
 
 
 def digest_of(storage: Storage, name: str) -> str:
@@ -56,14 +68,8 @@ class Losses:
     _accepted: list[tuple[Loss, str]] = field(default_factory=list)
     _digests: dict[str, str] = field(default_factory=dict)
 
-    def hear(self, entry: Entry) -> None:
-        if entry.kind != LOSS_ACCEPTED:
-            return
-        why = (
-            f"accepted as lost at {moment(entry.at)} by {entry.facts.get('by')}: {entry.facts.get('reason')}"
-        )
-        for facts in entry.facts.get("losses", ()):
-            self._accepted.append((_loss(facts), why))
+    def hear(self, accepted: Accepted) -> None:
+        self._accepted += [(loss, accepted.why) for loss in accepted.losses]
 
     def accepting(self, step: Walked) -> str | None:
         """Who accepted the loss of this damaged position, when and why; None if nobody did, or if the object has
@@ -77,6 +83,15 @@ class Losses:
         if found and name not in self._digests:
             self._digests[name] = digest_of(self._storage, name)
         return next((why for loss, why in found if loss.digest == self._digests[name]), None)
+
+
+def accepted_in(entry: Entry) -> Accepted:
+    """What an entry `loss accepted` says of positions. Raises `KeyError`, `TypeError` or `ValueError` where it
+    does not."""
+    return Accepted(
+        losses=tuple(map(_loss, entry.facts["losses"])),
+        why=f"accepted as lost at {moment(entry.at)} by {entry.facts['by']}: {entry.facts['reason']}",
+    )
 
 
 def _loss(facts: Mapping[str, Any]) -> Loss:

@@ -7,9 +7,10 @@ recognised as everywhere (`writers.is_dead`), and is in nobody's way.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from holdfast.domain.errors import DamagedError, RefusedError, SteppedAsideError
 from holdfast.domain.ids import SnapshotId
@@ -21,9 +22,16 @@ from holdfast.repository.runs.predecessors import undecided_writers
 Clock = Callable[[], datetime]
 
 
+def running_from(now: datetime) -> Clock:
+    """A clock that showed `now` just now and goes on, for who was given a moment only."""
+    began = time.monotonic()
+    return lambda: now + timedelta(seconds=time.monotonic() - began)
+
+
 @contextmanager
 def alone(repository: Repository, *, clock: Clock) -> Iterator[None]:
-    """Write registers in here: tombstones, fates, holds, and what a collection writes and deletes.
+    """Write registers in here: tombstones, fates, holds, keys, the journal, and what a collection writes and
+    deletes.
 
     Where create-once holds this does nothing. Elsewhere it raises `SteppedAsideError` if somebody else writes, and
     `RefusedError` where nobody can know, or where it cannot be announced; nothing was written then.
@@ -64,7 +72,7 @@ def refuse_company(
         doing = (
             f"snapshot {other.snapshot} of {other.source} is being written by {who}"
             if other.purpose is Purpose.BACKUP
-            else f"{who} is collecting, removing or holding snapshots"
+            else f"{who} is collecting, removing or holding snapshots, changing keys or recording a check"
         )
         raise SteppedAsideError(
             f"{doing}, and the storage at {repository.address} cannot have two writers",
