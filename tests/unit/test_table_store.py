@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from bench.builder import BEGINNING, HandClock, Shop
 from bench.builder import take as take_shop
 
+from holdfast.domain.errors import DamagedError
 from holdfast.domain.manifest import BlobRef, Root, SnapshotSummary
 from holdfast.repository.collecting.rules import CollectionRules
 from holdfast.repository.repo import Repository
@@ -55,6 +57,14 @@ def test_a_damaged_blob_touches_all_tables_in_it() -> None:
     storage.create(ref.object_name, bytes(data))
     named = {str(name) for finding in verify(repository, None, level=0).findings for name in finding.tables}
     assert named == {str(entry.name) for entry in root.tables if entry.manifest == ref}
+
+
+def test_a_table_that_is_not_in_its_blob_is_damage() -> None:
+    """A root that names a blob without the table's manifest is not followed to another table's."""
+    repository = make_repository(MemoryStorage())
+    entry = root_of(repository, Shop(["a"], ranges=1, seed=1)).tables[0]
+    with pytest.raises(DamagedError, match="no table 4711"):
+        repository.table(replace(entry, oid=4711))
 
 
 def test_copies_share_blobs_too_and_keep_what_they_have() -> None:

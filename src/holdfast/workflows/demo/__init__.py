@@ -31,8 +31,8 @@ from holdfast.workflows.verify import verify
 
 OLDEST_MAJOR = 14
 TIERS = (
-    TierRule(tier=Tier.CRITICAL, tables=TablePatterns(patterns=("shop.users", "shop.orders"))),
-    TierRule(tier=Tier.HIGH, tables=TablePatterns(patterns=("shop.products",))),
+    TierRule(tier=Tier.CRITICAL, tables=TablePatterns(patterns=("shop.users", "shop.products"))),
+    TierRule(tier=Tier.HIGH, tables=TablePatterns(patterns=("shop.orders",))),
 )
 # What happens between the two snapshots: new events and users, some orders paid, one customer gone.
 CHANGES = (
