@@ -143,7 +143,7 @@ def _pick(every: Iterable[Hold], wanted: str, what: str) -> Hold:
     if len(matches) != 1:
         raise UsageError(
             f"{wanted!r} names {len(matches)} {what}s" if matches else f"no {what} is named {wanted!r}",
-            hint="run holdfast hold list to see their names",
+            hint="run holdfast hold list to see their names; verify --level 0 names those that are missing",
         )
     return matches[0]
 
