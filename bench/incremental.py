@@ -86,6 +86,9 @@ class _Scene:
 
     def changed(self, change: str) -> Turn:
         changes.apply(self._site.server, self._database, change)
+        # Who reads changed rows first marks them for all who come after (their hint bits), and frees what is dead.
+        # So a first reader is sent ahead: what is compared is two ways to back up, not who comes first.
+        self._site.server.read_all(self._database)
         return {SNAPSHOT_ON_TOP: self._on_top(), FULL: self._full()}
 
     def end(self) -> None:

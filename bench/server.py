@@ -78,6 +78,14 @@ class Server:
             psql += ["-v", f"{name}={value}"]
         self.run(*psql, stdin=text)
 
+    def read_all(self, database: str) -> None:
+        """Read every row of every table once."""
+        self.script(
+            database,
+            "SELECT format('SELECT count(*) FROM ONLY %s', oid::regclass) FROM pg_class "
+            "WHERE relkind = 'r' AND relnamespace <> 'pg_catalog'::regnamespace \\gexec",
+        )
+
     def create(self, database: str) -> None:
         self._scratch.create_database(database)
 

@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from psycopg import errors
 
 from engine.exactness import Chain
+from holdfast.workflows import proving
 from patience import PATIENCE_SECONDS
 from postgres_servers import Database, ServerPool, fresh_database, majors_at_hand
 
@@ -312,6 +313,12 @@ class History(RuleBasedStateMachine):
     @staticmethod
     def _swallow(_: object) -> None:
         return None
+
+
+@pytest.fixture(autouse=True)
+def samples_of_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranges of two pages are sampled, as long ones are."""
+    monkeypatch.setattr(proving, "SAMPLE_SHARE", 2)
 
 
 @contextmanager

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import psycopg
 import pytest
 
 from engine.exactness import Chain, reading_of
+from holdfast.domain.proof import Seen
+from holdfast.domain.ranges import PageRange
 from holdfast.postgres.address import ServerAddress
+from holdfast.postgres.copy import RangeReader
+from holdfast.postgres.proof import Asked, look_at
 from holdfast.repository import layout
 from holdfast.repository.repo import Repository
 from holdfast.storage.memory import MemoryStorage
+from holdfast.workflows import proving
 from holdfast.workflows.backup import BackupOptions, BackupSource, backup
 from holdfast.workflows.reports import BackupReport
 from patience import wait_until
@@ -73,6 +78,34 @@ def test_only_changed_ranges_are_read(database: Database) -> None:
     assert 1 <= reading.ranges_read <= 2
     assert reading.ranges_unchanged >= 4
     assert reading.reason == ""
+
+
+@pytest.mark.parametrize("where", ["", "WHERE id % 500 = 0"])
+def test_ranges_that_changed_at_their_beginning_are_not_looked_at_whole(
+    database: Database, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """A sample tells that all changed, and nothing more is asked; where it does not tell, the look at all does."""
+    database.execute(*FILLED)
+    repository = make_repository(MemoryStorage())
+    ranges = take(database, repository).readings[0].ranges_read
+    database.execute("ALTER TABLE t SET (fillfactor = 50)", f"UPDATE t SET a = a + 1 {where}")
+    monkeypatch.setattr(proving, "SAMPLE_SHARE", 4)
+    looks: list[PageRange] = []
+
+    def look(reader: RangeReader, asked: Sequence[Asked], *, parent_xmin: int) -> list[Seen]:
+        looks.extend(item.pages for item in asked)
+        return look_at(reader, asked, parent_xmin=parent_xmin)
+
+    monkeypatch.setattr(proving, "look_at", look)
+    reading = take(database, repository).readings[0]
+    whole = [pages for pages in looks if pages.end is None or pages.end - pages.first >= RANGE_BYTES // 8192]
+    samples = len(looks) - len(whole)
+    if where:
+        assert len(whole) >= ranges
+    else:  # what the rows left is empty, which a sample cannot tell; where they went, it does
+        assert reading.ranges_read >= ranges
+        assert len(whole) <= samples - ranges
+    assert take(database, repository, full=True).refuted == ()
 
 
 def test_an_append_reads_the_last_range_and_no_more(database: Database) -> None:
