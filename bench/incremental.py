@@ -29,8 +29,8 @@ def study_changes(site: Site, database: str, *, rounds: int, say: Say) -> list[F
     """No change; one row in a hundred on the newest tenth of the pages; one row in a hundred anywhere."""
     scene = _Scene(site, database, say)
     with_nothing = [scene.unchanged() for _ in range(rounds)]
-    newest = [scene.changed("newest") for _ in range(rounds)]
-    anywhere = [scene.changed("random") for _ in range(rounds)]
+    newest = [scene.changed("newest", full_first=bool(turn % 2)) for turn in range(rounds)]
+    anywhere = [scene.changed("random", full_first=bool(turn % 2)) for turn in range(rounds)]
     scene.end()
     return [
         _time(
@@ -84,11 +84,15 @@ class _Scene:
     def unchanged(self) -> Turn:
         return {SNAPSHOT_ON_TOP: self._on_top(), FULL: self._full(), PG_DUMP: self._pg_dump()}
 
-    def changed(self, change: str) -> Turn:
+    def changed(self, change: str, *, full_first: bool) -> Turn:
         changes.apply(self._site.server, self._database, change)
         # Who reads changed rows first marks them for all who come after (their hint bits), and frees what is dead.
-        # So a first reader is sent ahead: what is compared is two ways to back up, not who comes first.
+        # So a first reader is sent ahead, and the two take turns at being next: what is compared is two ways to
+        # back up, not who comes first.
         self._site.server.read_all(self._database)
+        if full_first:
+            full = self._full()
+            return {SNAPSHOT_ON_TOP: self._on_top(), FULL: full}
         return {SNAPSHOT_ON_TOP: self._on_top(), FULL: self._full()}
 
     def end(self) -> None:
