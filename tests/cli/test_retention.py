@@ -183,15 +183,20 @@ def test_holds_keep_until_they_are_released(inside: Inside, take: Take) -> None:
 
 
 def test_a_hold_that_was_deleted_is_named_and_put_back(inside: Inside, take: Take, tmp_path: Path) -> None:
-    """Exit code 4 from verify and prune, which name it and the command that places it again."""
+    """Exit code 4 from hold list, verify and prune, which name it and the command that places it again."""
     old, _ = take(12), take(10)
     hold = inside("hold", "add", old, "--reason", "case 9", "--by", "Anna", "--json").document
     placed = tmp_path / "repo" / "holds" / hold["hold"] / "placed"
+    other = inside("hold", "add", old, "--reason", "case 10", "--json").document
     placed.unlink()
     command = f"holdfast hold put-back {hold['hold']}"
     checked = inside("verify", "--level", "0")
     assert checked.code == 4
     assert command in checked.stdout
+    listed = inside("hold", "list")
+    assert (listed.code, "MISSING" in listed.stdout, command in listed.stdout) == (4, True, True)
+    listed = inside("hold", "list", "--json")
+    assert (listed.code, listed.document["holds"]) == (4, [other, {**hold, "missing": True}])
     for options in ([], ["--apply"]):
         pruned = inside("prune", "shop", "--keep-last", "1", *options)
         assert pruned.code == 4
@@ -199,6 +204,7 @@ def test_a_hold_that_was_deleted_is_named_and_put_back(inside: Inside, take: Tak
     assert len(inside("list", "--json").document["snapshots"]) == 2
     assert inside(*command.split()[1:], "--json").document["holds"] == [hold]
     assert placed.exists()
+    assert inside("hold", "list", "--json").document["holds"] == [hold, other]
     assert inside("verify", "--level", "0").code == 0
     assert "no hold is missing" in inside("hold", "put-back").stdout
     assert inside("prune", "shop", "--keep-last", "1").code == 0

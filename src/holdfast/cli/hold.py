@@ -12,7 +12,7 @@ from holdfast.cli.invocation import current, opened
 from holdfast.cli.options import IdentityFile, Json, LatestOf, Repo
 from holdfast.cli.people import now_utc, operator
 from holdfast.cli.words import iso, moment, printable
-from holdfast.domain.errors import EXIT_FINE, UsageError
+from holdfast.domain.errors import EXIT_DAMAGED, EXIT_FINE, UsageError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -91,7 +91,7 @@ def put_back(
         list[str] | None,
         typer.Argument(
             metavar="HOLD",
-            help="Ids, or unambiguous beginnings, as `verify` names them. Left out: all that are missing.",
+            help="Ids, or unambiguous beginnings; see `hold list`. Left out: all that are missing.",
             show_default=False,
         ),
     ] = None,
@@ -154,20 +154,28 @@ def release(
 def list_(
     context: typer.Context, *, repo: Repo = None, identity_file: IdentityFile = None, json: Json = False
 ) -> int:
-    """List legal holds, also those that have ended."""
+    """List legal holds, also those that have ended.
+
+    Those whose objects were deleted are missing: exit code 4, until they are put back or released.
+    """
     del json
     invocation = current(context)
     place = invocation.settings.pick_repository(repo)
 
-    from holdfast.workflows.holding import list_holds
+    from holdfast.workflows.holding import list_holds, missing_holds
 
+    now = now_utc()
     with opened(invocation, place, identity_file) as repository:
         found = list_holds(repository)
-    now = now_utc()
+        missing = missing_holds(repository, now=now)
     invocation.show_as(
-        lambda: {"holds": [_document(hold, now) for hold in found]}, lambda: _listed(found, now)
+        lambda: {
+            "holds": [_document(hold, now) for hold in found]
+            + [_document(hold, now, missing=True) for hold in missing]
+        },
+        lambda: _all_listed(found, missing, now),
     )
-    return EXIT_FINE
+    return EXIT_DAMAGED if missing else EXIT_FINE
 
 
 def _said(text: str, option: str) -> str:
@@ -182,7 +190,7 @@ def _end(until: str | None) -> datetime | None:
     return None if until is None else parse_edge(until, end=True, now=now_utc())
 
 
-def _document(hold: Hold, now: datetime) -> Document:
+def _document(hold: Hold, now: datetime, *, missing: bool = False) -> Document:
     released = hold.released
     return {
         "hold": hold.hold,
@@ -192,6 +200,7 @@ def _document(hold: Hold, now: datetime) -> Document:
         "reason": hold.why,
         "until": None if hold.until is None else iso(hold.until),
         "stands": hold.stands(now),
+        "missing": missing,
         "released": None
         if released is None
         else {"at": iso(released.at), "by": released.by, "reason": released.why},
@@ -217,7 +226,19 @@ def _ended(hold: Hold) -> Iterator[RenderableType]:
     )
 
 
-def _listed(found: Sequence[Hold], now: datetime, *, otherwise: str = "no holds") -> Iterator[RenderableType]:
+def _all_listed(found: Sequence[Hold], missing: Sequence[Hold], now: datetime) -> Iterator[RenderableType]:
+    from rich.text import Text
+
+    if found or not missing:
+        yield from _listed(found, now, otherwise="no holds")
+    for hold in missing:
+        yield Text(f"hold {hold.hold} is MISSING: its object was deleted", style="bold red")
+        yield from _details(hold, "held")
+        yield Text(f"  to put it back   holdfast hold put-back {hold.hold}")
+        yield Text(f"  to end it        holdfast hold release {hold.hold} --reason TEXT")
+
+
+def _listed(found: Sequence[Hold], now: datetime, *, otherwise: str) -> Iterator[RenderableType]:
     from rich.text import Text
 
     if not found:
@@ -225,15 +246,21 @@ def _listed(found: Sequence[Hold], now: datetime, *, otherwise: str = "no holds"
     for hold in found:
         state = "stands" if hold.stands(now) else "ended"
         yield Text(f"hold {hold.hold} {state}", style="bold" if hold.stands(now) else "")
-        yield Text(f"  placed     {moment(hold.at)} by {printable(hold.by)}: {printable(hold.why)}")
-        yield Text(f"  until      {_until(hold)}")
-        if hold.released is not None:
-            yield Text(
-                f"  released   {moment(hold.released.at)} by {printable(hold.released.by)}: "
-                f"{printable(hold.released.why)}"
-            )
-        for snapshot in hold.snapshots:
-            yield Text(f"  keeps      {snapshot}" if hold.stands(now) else f"  kept       {snapshot}")
+        yield from _details(hold, "keeps" if hold.stands(now) else "kept")
+
+
+def _details(hold: Hold, verb: str) -> Iterator[RenderableType]:
+    from rich.text import Text
+
+    yield Text(f"  placed     {moment(hold.at)} by {printable(hold.by)}: {printable(hold.why)}")
+    yield Text(f"  until      {_until(hold)}")
+    if hold.released is not None:
+        yield Text(
+            f"  released   {moment(hold.released.at)} by {printable(hold.released.by)}: "
+            f"{printable(hold.released.why)}"
+        )
+    for snapshot in hold.snapshots:
+        yield Text(f"  {verb:<11}{snapshot}")
 
 
 def _until(hold: Hold) -> str:

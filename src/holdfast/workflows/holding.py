@@ -100,7 +100,7 @@ def put_back_holds(
     Raises `UsageError` for one that is not missing, and `RefusedError` if a snapshot was swept; the holds stand.
     """
     with alone(repository, clock=clock):
-        missing = {hold.hold: hold for hold in _missing_holds(repository) if hold.stands(clock())}
+        missing = {hold.hold: hold for hold in missing_holds(repository, now=clock())}
         chosen = [_pick(missing.values(), item, "missing hold") for item in wanted] or list(missing.values())
         for hold in chosen:
             with suppress(ObjectExistsError):  # put back by somebody else just now
@@ -111,8 +111,13 @@ def put_back_holds(
     return tuple(chosen)
 
 
-def _missing_holds(repository: Repository) -> list[Hold]:
-    """Those that the journal knows as placed and not released, and whose objects are gone."""
+def missing_holds(repository: Repository, *, now: datetime) -> tuple[Hold, ...]:
+    """Those that stand by the journal and whose objects are gone. Reads the whole journal."""
+    return tuple(hold for hold in _without_object(repository) if hold.stands(now))
+
+
+def _without_object(repository: Repository) -> list[Hold]:
+    """Those that the journal knows as placed and not released, also where their time is over."""
     chronicle = Chronicle(losses=Losses(repository.storage))
     for step in repository.journal.walk():
         chronicle.hear(step)
@@ -129,7 +134,7 @@ def release_hold(repository: Repository, hold: str, *, by: str, why: str, clock:
 def _release(repository: Repository, hold: str, *, by: str, why: str, clock: Clock) -> Hold:
     every = list(repository.holds.every())
     if not any(item.hold.startswith(hold.lower()) for item in every):
-        every = _missing_holds(repository)
+        every = _without_object(repository)
     found = _pick(every, hold, "hold")
     if found.released is not None:
         return found
@@ -143,7 +148,7 @@ def _pick(every: Iterable[Hold], wanted: str, what: str) -> Hold:
     if len(matches) != 1:
         raise UsageError(
             f"{wanted!r} names {len(matches)} {what}s" if matches else f"no {what} is named {wanted!r}",
-            hint="run holdfast hold list to see their names; verify --level 0 names those that are missing",
+            hint="run holdfast hold list to see their names",
         )
     return matches[0]
 
