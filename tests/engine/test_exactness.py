@@ -7,7 +7,7 @@ an incremental capture and a full one under the same exported snapshot must hold
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any, ClassVar
 
 import psycopg
@@ -290,6 +290,17 @@ class History(RuleBasedStateMachine):
             writer = self._writers.pop(which % len(self._writers))
             writer.execute("COMMIT" if commit else "ROLLBACK")
             writer.close()
+
+    @rule(kind=CHANGES, table=TABLES, part=PARTS, commit=st.booleans())
+    def end_behind_a_snapshot(self, kind: str, table: str, part: tuple[int, int], *, commit: bool) -> None:
+        """The snapshot knows of a later transaction that ended, and not of this one."""
+        with closing(self._connect()) as writer:
+            if not self._try("BEGIN", self._change(kind, table, part), connection=writer):
+                return
+            self.spend_transactions(1)
+            self._chain.snapshot()
+            writer.execute("COMMIT" if commit else "ROLLBACK")
+        self._chain.snapshot()
 
     @rule(kind=CHANGES, table=TABLES, part=PARTS)
     def prepare(self, kind: str, table: str, part: tuple[int, int]) -> None:

@@ -45,6 +45,12 @@ def disturb(database: Database) -> None:
     database.execute("SELECT pg_current_xact_id()")
 
 
+def page_of(connection: psycopg.Connection, row: int) -> int:
+    found = connection.execute("SELECT (ctid::text::point)[0]::int FROM t WHERE id = %s", [row]).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
 @pytest.mark.parametrize("quiet", [True, False])
 def test_nothing_is_read_of_what_did_not_change(database: Database, *, quiet: bool) -> None:
     """Neither rows nor definitions, whether or not transactions went on elsewhere; and nothing is stored but the
@@ -169,6 +175,21 @@ def test_rows_of_a_transaction_open_at_the_parent_are_found(database: Database) 
     read, unchanged, _ = reading_of(chain.snapshot(), "t")
     assert 1 <= read <= 2  # where the row was, and where its new version is
     assert unchanged >= 4
+
+
+def test_a_row_replaced_in_its_range_by_a_transaction_open_at_the_parent_is_found(database: Database) -> None:
+    """The count stays the same, and the parent knows of a later transaction that had ended: only that this one
+    had not tells the new version from an old one."""
+    database.execute(*FILLED, "DELETE FROM t WHERE id = 999", "VACUUM t")
+    chain = Chain(database, range_bytes=RANGE_BYTES)
+    with psycopg.connect(database.dsn) as writer:
+        before = page_of(writer, 1000)
+        writer.execute("UPDATE t SET a = 5 WHERE id = 1000")
+        assert page_of(writer, 1000) == before
+        disturb(database)
+        chain.snapshot()
+        writer.commit()
+    assert reading_of(chain.snapshot(), "t")[0] == 1
 
 
 def test_a_full_reading_reads_all_and_stores_nothing_twice(database: Database) -> None:
