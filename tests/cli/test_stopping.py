@@ -50,6 +50,12 @@ def talk_to_nobody():
                 print("x" * 100_000, flush=True)
             except KeyboardInterrupt:
                 pass
+def have_another_thread_take_it():
+    def take():
+        time.sleep(1)  # until the main thread hangs in the pipe
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    threading.Thread(target=take).start()
+    talk_to_nobody()
 def be_inside_the_event():
     try:
         with stop.listening() as interrupted, interrupted._cond:
@@ -116,6 +122,12 @@ def test_a_run_whose_output_nobody_reads_is_gone_all_the_same(run: Program) -> N
     """It hangs in a full pipe, whose lock it holds; the last words are given up."""
     with hang(run, "talk_to_nobody", grace=0.2, hard=1.0) as process:
         process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_SECONDS) == 130
+
+
+def test_a_signal_that_no_call_of_the_main_thread_noticed_is_heard(run: Program) -> None:
+    """As one that comes just before a call that hangs: here another thread takes it."""
+    with hang(run, "have_another_thread_take_it", grace=0.2, hard=1.0) as process:
         assert process.wait(PATIENCE_SECONDS) == 130
 
 

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -21,6 +22,8 @@ HARD_SECONDS = 8.0
 BRIEFLY_SECONDS = 0.5
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# After a signal, the main thread is nudged as often, each time after a longer while.
+_NUDGES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 class Stop:
@@ -38,6 +41,7 @@ class Stop:
             # A signal that the parent told us to ignore (nohup, a shell's background job) stays ignored.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._receive)
+        _hear_at_once()
 
     @contextmanager
     def listening(self) -> Iterator[threading.Event]:
@@ -82,6 +86,28 @@ class Stop:
         if self._listening and self._main.ident is not None:
             self._out_of_patience = True
             signal.pthread_kill(self._main.ident, signal.SIGTERM)
+
+
+def _hear_at_once() -> None:
+    """Python handles signals in the main thread, between two of its steps. One that another thread took, or that
+    came just before a system call, would have to wait for as long as that call blocks, which may be for ever. So a
+    thread that is told of every signal makes the main thread's calls look up (SIGURG, whose handler does nothing;
+    they go on by themselves, PEP 475)."""
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.signal(signal.SIGURG, lambda *_: None)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    threading.Thread(target=_nudge, args=[told], daemon=True, name="holdfast-signals").start()
+
+
+def _nudge(told: int) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    while numbers := os.read(told, 64):
+        if any(number in numbers for number in _SIGNALS):
+            for seconds in _NUDGES_SECONDS:
+                time.sleep(seconds)
+                signal.pthread_kill(main, signal.SIGURG)
 
 
 def _later(seconds: float, action: object) -> None:
